@@ -1,0 +1,31 @@
+"""The schema's only home: every mapped class, one module per area."""
+
+from .base import Base, new_id, utcnow
+from .delivery import Endpoint, EndpointKey, Job, JobEvent, Package
+from .models import Artifact, Experiment, Model, ModelEvent, Run
+from .people import GroupRole, User
+from .projects import Collaborator, Credential, DataRepo, Project
+from .workspaces import Workspace
+
+__all__ = [
+    "Artifact",
+    "Base",
+    "Collaborator",
+    "Credential",
+    "DataRepo",
+    "Endpoint",
+    "EndpointKey",
+    "Experiment",
+    "GroupRole",
+    "Job",
+    "JobEvent",
+    "Model",
+    "ModelEvent",
+    "Package",
+    "Project",
+    "Run",
+    "User",
+    "Workspace",
+    "new_id",
+    "utcnow",
+]
