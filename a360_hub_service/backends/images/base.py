@@ -1,0 +1,102 @@
+"""What a package is made of, and what a builder of packages does."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar
+
+from traitlets import Unicode
+from traitlets.config import LoggingConfigurable
+
+from a360_hub_service.backends.base import BackendError, Health, Log, load_class
+
+ARTIFACT_NAMES = ("trained_model", "preprocessor", "baseline")
+"""Artifacts of the final run that go into a package; only the first is required."""
+
+
+class BuildError(BackendError):
+    """A package could not be made."""
+
+
+@dataclass(frozen=True)
+class BuildRequest:
+    """All a builder needs to make one package.
+
+    `manifest` holds what is known of the model (project, model_name, version, model_flavor,
+    input_signature, output_signature, feature_names, pipeline_name ...); the builder adds what it finds out
+    (script, lock_sha256, python) and what this request says. `script_name` and `dependencies` are paths with
+    forward slashes: the first from the root of the repository, the second from the script's folder, or else
+    from the root.
+    """
+
+    package_id: str
+    slug: str
+    manifest: Mapping[str, object]
+    artifact_files: Mapping[str, Path]
+    repo_dir: Path
+    script_name: str
+    commit: str
+    call_function: str = "predict"
+    wrapper: str = "flask"
+    dependencies: str = "requirements.txt"
+    input_format: str = "JSON"
+    output_format: str = "JSON"
+    validation_input: str = ""
+    validation_output: str = ""
+    base_image: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class BuiltPackage:
+    """A finished package.
+
+    `reference` is where a target finds it (a folder for a bundle, ``name:tag`` for an image), `digest` is
+    ``sha256:<hex>`` over its content, `size` is in bytes.
+    """
+
+    builder: str
+    reference: str
+    digest: str
+    size: int
+    lock_sha256: str = ""
+
+
+class ImageBuilder(LoggingConfigurable):
+    """Makes packages. Used from several threads at once."""
+
+    name: ClassVar[str] = ""
+    description: ClassVar[str] = ""
+
+    home = Unicode(help="The state directory of the platform.").tag(config=True)
+
+    def health(self) -> Health:
+        """Say whether this builder can work on this machine now."""
+        raise NotImplementedError
+
+    def build(self, request: BuildRequest, log: Log) -> BuiltPackage:
+        """Make the package, or return the one that is there already under this id.
+
+        Checks the script, resolves and installs its dependencies, puts all together, runs the validation
+        input. Raises `BuildError`; nothing half-made is left then.
+        """
+        raise NotImplementedError
+
+    def find(self, package_id: str, slug: str) -> BuiltPackage | None:
+        """Return the finished package of this id, None when there is none."""
+        raise NotImplementedError
+
+    def remove(self, package_id: str, slug: str) -> None:
+        """Delete the package. One that is not there is no error."""
+        raise NotImplementedError
+
+
+BUILDERS: dict[str, str] = {
+    "bundle": "a360_hub_service.backends.images.bundle.BundleBuilder",
+    "docker": "a360_hub_service.backends.images.docker.DockerBuilder",
+}
+
+
+def builder_class(name: str) -> type[ImageBuilder]:
+    """Return the builder called `name`: of `BUILDERS`, an entry point of ``a360.builders``, a dotted path."""
+    return load_class(name, ImageBuilder, "a360.builders", BUILDERS)

@@ -1,0 +1,74 @@
+"""What a place to run endpoints does."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from traitlets import Float, Instance, Unicode
+from traitlets.config import LoggingConfigurable
+
+from a360_hub_service.backends.base import Health, Log, load_class
+from a360_hub_service.backends.targets.gateway import Gateway
+from a360_hub_service.backends.targets.types import EndpointSpec, EndpointStatus, KeyRecord
+
+
+class Target(LoggingConfigurable):
+    """A place where endpoints run. Used from several threads; calls for one slug wait for each other."""
+
+    name: ClassVar[str] = ""
+    description: ClassVar[str] = ""
+    builders: ClassVar[tuple[str, ...]] = ()
+    """Names of the builders whose packages this target can run."""
+
+    home = Unicode(help="The state directory of the platform.").tag(config=True)
+    start_timeout = Float(90.0, help="Seconds until a new endpoint must be ready.").tag(config=True)
+    drain_timeout = Float(30.0, help="Seconds calls in progress may take when replicas stop.").tag(
+        config=True
+    )
+    gateway = Instance(Gateway, help="Where calls enter; handed over by the application.")
+
+    def health(self) -> Health:
+        """Say whether endpoints can run here now."""
+        raise NotImplementedError
+
+    def apply(self, spec: EndpointSpec, log: Log) -> EndpointStatus:
+        """Make `spec` what runs under its slug and return when it is ready behind the gateway.
+
+        The same spec again changes nothing; another one replaces what runs, and calls go on meanwhile. Call
+        `write_keys` first. Raises `TargetError`; what ran before keeps running then.
+        """
+        raise NotImplementedError
+
+    def status(self, slug: str) -> EndpointStatus:
+        """Return what runs under `slug` now; status ``absent`` when nothing does."""
+        raise NotImplementedError
+
+    def remove(self, slug: str, log: Log) -> None:
+        """Take the endpoint away: route, replicas, keys, folder. One that is not there is no error."""
+        raise NotImplementedError
+
+    def slugs(self) -> list[str]:
+        """Return the slugs of the endpoints of this target."""
+        raise NotImplementedError
+
+    def write_keys(self, slug: str, keys: Sequence[KeyRecord]) -> None:
+        """Replace the keys that open this endpoint. Replicas follow without a restart."""
+        raise NotImplementedError
+
+    def logs(self, slug: str, lines: int = 100) -> str:
+        """Return the last lines the replicas wrote."""
+        raise NotImplementedError
+
+    def restore(self, log: Log) -> None:
+        """Put back what should run and does not, after a restart of machine or service. Safe at any time."""
+        raise NotImplementedError
+
+
+TARGETS: dict[str, str] = {
+    "process": "a360_hub_service.backends.targets.process.ProcessTarget",
+    "docker": "a360_hub_service.backends.targets.docker.DockerTarget",
+}
+
+
+def target_class(name: str) -> type[Target]:
+    """Return the target called `name`: of `TARGETS`, an entry point of ``a360.targets`` or a dotted path."""
+    return load_class(name, Target, "a360.targets", TARGETS)
