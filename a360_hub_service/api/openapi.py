@@ -1,0 +1,122 @@
+"""The OpenAPI 3.1 document, generated from the table of routes."""
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from .problems import Problem
+from .routing import ID, Route
+
+TEMPLATE = "#/components/schemas/{model}"
+ERRORS = {
+    400: "The request cannot be read",
+    401: "Not signed in",
+    403: "The caller's roles do not allow this",
+    404: "There is no such thing, or not for this caller",
+    409: "Not possible in the present state",
+    413: "Too large",
+    422: "The input is not valid",
+    503: "A part of the platform is not available",
+    507: "The storage is full",
+}
+
+
+def _schemas(routes: Iterable[Route]) -> tuple[dict[Any, Any], dict[str, Any]]:
+    inputs: list[tuple[type[BaseModel], Any]] = [(Problem, "serialization")]
+    for route in routes:
+        if route.body:
+            inputs.append((route.body, "validation"))
+        inputs.append((route.query, "validation"))
+        if route.returns:
+            inputs.append((route.returns, "serialization"))
+    return models_json_schema(list(dict.fromkeys(inputs)), ref_template=TEMPLATE)
+
+
+def _operation(route: Route, refs: dict[Any, Any], components: dict[str, Any]) -> dict[str, Any]:
+    operation: dict[str, Any] = {"operationId": route.name, "summary": route.summary, "tags": [route.tag]}
+    query = components[refs[route.query, "validation"]["$ref"].rsplit("/", 1)[1]]
+    operation["parameters"] = [_path_parameter(name) for name in route.parameters] + [
+        {
+            "name": name,
+            "in": "query",
+            "required": name in query.get("required", []),
+            "schema": {k: v for k, v in schema.items() if k not in ("title", "description")},
+            **({"description": schema["description"]} if "description" in schema else {}),
+        }
+        for name, schema in query.get("properties", {}).items()
+    ]
+    if route.body:
+        operation["requestBody"] = {
+            "required": True,
+            "content": {"application/json": {"schema": refs[route.body, "validation"]}},
+        }
+    if route.upload:
+        operation["requestBody"] = {
+            "required": True,
+            "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+        }
+    operation["responses"] = _responses(route, refs)
+    return operation
+
+
+def _path_parameter(name: str) -> dict[str, Any]:
+    schema = {"type": "string", **({"pattern": f"^{ID}$"} if name.endswith("_id") else {"minLength": 1})}
+    return {"name": name, "in": "path", "required": True, "schema": schema}
+
+
+def _responses(route: Route, refs: dict[Any, Any]) -> dict[str, Any]:
+    success: dict[str, Any] = {"description": "Done"}
+    if route.returns:
+        success["content"] = {"application/json": {"schema": refs[route.returns, "serialization"]}}
+    if route.stream:
+        success.setdefault("content", {})[route.stream] = {"schema": {"type": "string"}}
+    responses = {str(status): success for status in (route.status, *route.also)}
+    problem = {"application/problem+json": {"schema": refs[Problem, "serialization"]}}
+    for status, description in ERRORS.items():
+        responses[str(status)] = {"description": description, "content": problem}
+    return dict(sorted(responses.items()))
+
+
+def document(routes: list[Route], *, prefix: str, version: str) -> dict[str, Any]:
+    """The document for these routes.
+
+    Parameters
+    ----------
+    routes
+        The API's table.
+    prefix
+        Path of the API, without a trailing slash.
+    version
+        Version of the product.
+    """
+    refs, definitions = _schemas(routes)
+    components = definitions.get("$defs", {})
+    paths: dict[str, dict[str, Any]] = {}
+    for route in routes:
+        path = re.sub(r":path}", "}", route.path)
+        paths.setdefault(path, {})[route.method.lower()] = _operation(route, refs, components)
+    used = {
+        name: schema for name, schema in components.items() if not name.endswith("Query") or "properties" in schema
+    }
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "A360",
+            "version": version,
+            "description": "Projects, data, models, review, packages and endpoints.",
+            "license": {"name": "BSD-3-Clause", "identifier": "BSD-3-Clause"},
+        },
+        "servers": [{"url": prefix}],
+        "security": [{"token": []}],
+        "tags": [{"name": tag} for tag in dict.fromkeys(route.tag for route in routes)],
+        "paths": paths,
+        "components": {
+            "schemas": used,
+            "securitySchemes": {
+                "token": {"type": "http", "scheme": "bearer", "description": "A token of the Hub."}
+            },
+        },
+    }
