@@ -1,5 +1,6 @@
 """Secrets at rest: Fernet tokens under a list of keys, the first of which encrypts (rotation)."""
 
+import hmac
 import json
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ class Secrets:
         if not keys:
             raise SecretsError("there is no encryption key; make one with “a360 up” or set secret_keys")
         self._fernet = MultiFernet([Fernet(key) for key in keys])
+        self._first = keys[0].encode()
 
     @classmethod
     def from_file(cls, path: Path) -> "Secrets":
@@ -33,6 +35,10 @@ class Secrets:
         except FileNotFoundError:
             raise SecretsError(f"the key file {path} does not exist") from None
         return cls(lines)
+
+    def derive(self, purpose: str) -> bytes:
+        """32 bytes for another purpose, the same as long as the first key is."""
+        return hmac.digest(self._first, purpose.encode(), "sha256")
 
     def encrypt(self, value: Any) -> str:
         """A token over the JSON of ``value``."""

@@ -99,7 +99,9 @@ def document(routes: list[Route], *, prefix: str, version: str) -> dict[str, Any
         path = re.sub(r":path}", "}", route.path)
         paths.setdefault(path, {})[route.method.lower()] = _operation(route, refs, components)
     used = {
-        name: schema for name, schema in components.items() if not name.endswith("Query") or "properties" in schema
+        name: schema
+        for name, schema in components.items()
+        if not name.endswith("Query") or "properties" in schema
     }
     return {
         "openapi": "3.1.0",

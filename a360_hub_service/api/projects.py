@@ -133,9 +133,7 @@ async def list_users(call: AsyncCall) -> Page[UserView]:
         and call.query.search.lower() in user.name.lower()
         and (call.query.group is None or call.query.group in user.groups)
     ]
-    items, cursor = slice_by(
-        wanted, lambda user: user.name, limit=call.query.limit, cursor=call.query.cursor
-    )
+    items, cursor = slice_by(wanted, lambda user: user.name, limit=call.query.limit, cursor=call.query.cursor)
     return Page(items=items, next_cursor=cursor)
 
 

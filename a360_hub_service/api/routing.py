@@ -135,7 +135,9 @@ class Route:
     @property
     def summary(self) -> str:
         """First line of the handler's documentation."""
-        source = getattr(self.handler, self.method.lower()) if isinstance(self.handler, type) else self.handler
+        source = (
+            getattr(self.handler, self.method.lower()) if isinstance(self.handler, type) else self.handler
+        )
         return (source.__doc__ or "").strip().split("\n")[0].rstrip(".")
 
     @property

@@ -35,7 +35,9 @@ def find(session: Session, ids: dict[str, str]) -> Scope | None:
 
 def _missing(entity_class: type[Any]) -> NotFound:
     words = "".join(f" {c.lower()}" if c.isupper() else c for c in entity_class.__name__).strip()
-    return NotFound(f"There is no such {words}.", hint="It may have been deleted, or you are not on its project.")
+    return NotFound(
+        f"There is no such {words}.", hint="It may have been deleted, or you are not on its project."
+    )
 
 
 _FINDERS: dict[str, tuple[type[Any], Any]] = {

@@ -9,7 +9,7 @@ from ..database import Database
 from ..policy import Role
 
 if TYPE_CHECKING:
-    from ..backends.git.base import GitSource
+    from ..backends.git.base import CodeSource
     from ..backends.images.base import ImageBuilder
     from ..backends.storage.base import StorageFactory
     from ..backends.targets.base import Target
@@ -65,6 +65,6 @@ class Context:
     storages: "StorageFactory"
     hub: "HubClient"
     jobs: "JobEngine"
-    git: "GitSource"
+    git: "CodeSource"
     builders: "Mapping[str, ImageBuilder]" = field(default_factory=dict)
     targets: "Mapping[str, Target]" = field(default_factory=dict)

@@ -1,0 +1,131 @@
+"""Two plain pages: what the caller works on, and one model. The web console takes their place later."""
+
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from ..entities import (
+    Collaborator,
+    Endpoint,
+    Experiment,
+    Job,
+    Model,
+    ModelEvent,
+    Package,
+    Project,
+    Run,
+    Workspace,
+)
+from ..errors import A360Error
+from ..policy import Action, Verdict, judge
+from ..services.context import Actor
+from .handlers import BaseHandler
+from .routing import Route
+
+MOST = 200
+
+
+class Page(BaseHandler):
+    """A page for a signed-in browser: others are sent to the Hub first."""
+
+    action = Action.SELF_VIEW
+    template = ""
+
+    @property
+    def route(self) -> Route:
+        """Pages are read only, and authorised like the API."""
+        return Route("GET", "", self.load, self.action)
+
+    async def prepare(self) -> None:
+        """Send browsers without a session to sign in."""
+        self._prepared = True
+        if self.request.method == "GET" and self.web.ready:
+            identity = await self.web.identity.identify(self, fresh=False)
+            if identity is None:
+                self.redirect(self.get_login_url())
+                return
+        await super().prepare()
+
+    async def get(self, **_: str) -> None:
+        """Show the page."""
+        values = await self.web.run(self._read)
+        self.set_header("Content-Type", "text/html; charset=utf-8")
+        self.render(self.template, actor=self.actor, base=self.web.context.settings.public_url, **values)
+
+    def _read(self) -> dict[str, Any]:
+        assert self.actor
+        with self.web.context.database.session(write=False) as session:
+            return self.load(session, self.actor)
+
+    def load(self, session: Session, actor: Actor) -> dict[str, Any]:
+        """Collect what the template shows."""
+        raise NotImplementedError
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """Show problems as a page of words."""
+        error = kwargs.get("exc_info", (None, None, None))[1]
+        if not isinstance(error, A360Error):
+            super().write_error(status_code, **kwargs)
+            return
+        self.set_status(404 if error.code == "not-found" else 403)
+        self.render("problem.html", title=error.title, detail=error.detail, hint=error.hint)
+
+
+class StartPage(Page):
+    """Projects with their models and states, and the caller's workspaces."""
+
+    template = "start.html"
+
+    def load(self, session: Session, actor: Actor) -> dict[str, Any]:
+        """Everything of the caller's projects, newest first."""
+        may_see = judge(Action.PROJECTS_LIST, actor.roles, None) is Verdict.ALLOWED
+        mine = select(Collaborator.project_id).where(Collaborator.user_name == actor.name)
+        projects = (
+            session.scalars(
+                select(Project).where(Project.id.in_(mine)).order_by(Project.id.desc()).limit(MOST)
+            ).all()
+            if may_see
+            else []
+        )
+        ids = [project.id for project in projects]
+        models = session.execute(
+            select(Model, Endpoint.url)
+            .outerjoin(Endpoint, (Endpoint.model_id == Model.id) & (Endpoint.desired == "running"))
+            .where(Model.project_id.in_(ids))
+            .order_by(Model.id.desc())
+            .limit(MOST * 5)
+        ).all()
+        workspaces = session.scalars(
+            select(Workspace).where(Workspace.owner == actor.name).order_by(Workspace.id.desc()).limit(MOST)
+        ).all()
+        return {"projects": projects, "models": models, "workspaces": workspaces, "may_see": may_see}
+
+
+class ModelPage(Page):
+    """One model: its final run, its history, its jobs and its endpoint."""
+
+    action = Action.MODEL_VIEW
+    template = "model.html"
+
+    def load(self, session: Session, actor: Actor) -> dict[str, Any]:
+        """The model and what happened to it."""
+        model = session.get_one(Model, self.ids["model_id"])
+        run = session.get(Run, model.best_run_id) if model.best_run_id else None
+        of_model = Experiment.model_id == model.id
+        return {
+            "model": model,
+            "project": model.project,
+            "run": run,
+            "artifacts": list(run.artifacts) if run else [],
+            "experiments": session.scalars(select(Experiment).where(of_model).order_by(Experiment.id)).all(),
+            "history": _newest(session, ModelEvent, model.id),
+            "jobs": _newest(session, Job, model.id),
+            "packages": _newest(session, Package, model.id),
+            "endpoint": session.scalar(select(Endpoint).where(Endpoint.model_id == model.id)),
+        }
+
+
+def _newest(session: Session, kind: type[Any], model_id: str) -> list[Any]:
+    query = select(kind).where(kind.model_id == model_id).order_by(kind.id.desc()).limit(MOST)
+    return list(session.scalars(query))

@@ -1,0 +1,235 @@
+"""The application: reads its configuration, wires the parts together, and does nothing else."""
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlparse
+
+from sqlalchemy import select
+from tornado.httpserver import HTTPServer
+from tornado.web import Application as TornadoApplication
+from traitlets import Bool, Dict, Int, List, Unicode, default
+from traitlets.config import Application
+
+from .api.handlers import Web
+from .api.identity import HubIdentity, IdentityProvider
+from .api.openapi import document
+from .api.routes import PREFIX, ROUTES
+from .api.server import make_application
+from .backends.git import GitSource
+from .backends.images.base import ImageBuilder, builder_class
+from .backends.storage import StorageFactory
+from .backends.targets.base import Target, target_class
+from .backends.targets.gateway import Gateway
+from .database import Database
+from .entities import GroupRole
+from .hub.client import HubClient
+from .jobs.engine import JobEngine
+from .policy import Role
+from .secrets import Secrets, SecretsError
+from .services import endpoints
+from .services.context import Context, Settings
+
+log = logging.getLogger("a360")
+# Every handler has a limit of its own, checked before it reads; tornado's would close without an answer.
+NO_LIMIT = 2**50
+
+
+class UpgradeApp(Application):
+    """``a360-hub-service upgrade``: bring the database to the newest schema."""
+
+    name = "a360-hub-service-upgrade"
+    description = "Bring the database to the newest schema."
+
+    def start(self) -> None:
+        """Upgrade and say so."""
+        assert isinstance(self.parent, A360HubService)
+        self.parent.upgrade()
+
+
+class A360HubService(Application):
+    """The hub service of A360.
+
+    What JupyterHub tells a service is taken from the environment (``JUPYTERHUB_*``), so the same program runs
+    managed by the Hub or on its own.
+    """
+
+    name = "a360-hub-service"
+    description = "Projects, models, review, packaging and publishing, as a service of JupyterHub."
+    version = version("a360")
+    aliases = {"config": "A360HubService.config_file", "home": "A360HubService.home"}
+    subcommands = {"upgrade": (UpgradeApp, "Bring the database to the newest schema.")}
+
+    config_file = Unicode(help="A Python file of traitlets configuration.").tag(config=True)
+    home = Unicode(help="The state directory.").tag(config=True)
+    database_url = Unicode(help="SQLAlchemy URL; SQLite in the state directory when empty.").tag(config=True)
+    secret_keys_file = Unicode(help="File with one Fernet key a line; the first encrypts.").tag(config=True)
+    public_url = Unicode(help="Where browsers find the service.").tag(config=True)
+    threads = Int(12, help="Threads for blocking work (database, storage).").tag(config=True)
+    identity_seconds = Int(30, help="How long an answer of the Hub about a user is trusted.").tag(config=True)
+    self_review_allowed = Bool(False, help="May submitters review their own models?").tag(config=True)
+    local_volumes = Bool(True, help="May data repos be folders of this machine?").tag(config=True)
+    builders = List(Unicode(), ["bundle", "docker"], help="Package builders to offer.").tag(config=True)
+    targets = List(Unicode(), ["process", "docker"], help="Publishing targets to offer.").tag(config=True)
+    default_builder = Unicode("bundle", help="The builder of forms that name none.").tag(config=True)
+    default_target = Unicode("process", help="The target of forms that name none.").tag(config=True)
+    group_roles = Dict(
+        default_value={
+            "Administrator": ["client_admin"],
+            "Data Scientists": ["data_scientist"],
+            "ML Engineers": ["ml_engineer"],
+        },
+        help="Roles of groups, written into an empty database.",
+    ).tag(config=True)
+    loop_budget_ms = Int(0, help="Watch the event loop and report blocks longer than this; 0 is off.").tag(
+        config=True
+    )
+
+    @default("config_file")
+    def _default_config_file(self) -> str:
+        return os.environ.get("A360_SERVICE_CONFIG", "")
+
+    @default("home")
+    def _default_home(self) -> str:
+        return os.environ.get("A360_HOME") or str(Path.cwd() / ".a360")
+
+    @default("database_url")
+    def _default_database_url(self) -> str:
+        return f"sqlite:///{Path(self.home, 'service', 'a360.sqlite')}"
+
+    @default("secret_keys_file")
+    def _default_secret_keys_file(self) -> str:
+        return str(Path(self.home, "service", "secret.keys"))
+
+    @default("public_url")
+    def _default_public_url(self) -> str:
+        prefix = os.environ.get("JUPYTERHUB_SERVICE_PREFIX", "/services/a360/")
+        return (os.environ.get("JUPYTERHUB_PUBLIC_HUB_URL", "") + prefix).rstrip("/")
+
+    def initialize(self, argv: list[str] | None = None) -> None:
+        """Read the command line, then the configuration file (the command line wins)."""
+        self.parse_command_line(argv)
+        if self.config_file:
+            cli = self.cli_config
+            self.load_config_file(Path(self.config_file).name, path=str(Path(self.config_file).parent))
+            self.update_config(cli)
+
+    def upgrade(self) -> None:
+        """Create or upgrade the schema, and give the groups of a new database their roles."""
+        Path(self.home, "service").mkdir(parents=True, exist_ok=True)
+        database = Database(self.database_url)
+        database.upgrade()
+        with database.session() as session:
+            if session.scalar(select(GroupRole).limit(1)) is None:
+                for group, roles in self.group_roles.items():
+                    session.add_all(GroupRole(group_name=group, role=Role(role).value) for role in roles)
+        database.close()
+
+    def make_context(self) -> Context:
+        """Build every part of the service.
+
+        Raises
+        ------
+        SecretsError
+            If the key file is missing: what is stored could not be read again later.
+        """
+        settings = Settings(
+            home=Path(self.home),
+            public_url=self.public_url,
+            self_review_allowed=self.self_review_allowed,
+            default_builder=self.default_builder,
+            default_target=self.default_target,
+            local_volumes=self.local_volumes,
+        )
+        database = Database(self.database_url, pool_size=self.threads)
+        secrets = Secrets.from_file(Path(self.secret_keys_file))
+        gateway = Gateway(parent=self, home=self.home)
+        builders: dict[str, ImageBuilder] = {
+            name: builder_class(name)(parent=self, home=self.home) for name in self.builders
+        }
+        targets: dict[str, Target] = {
+            name: target_class(name)(parent=self, home=self.home, gateway=gateway) for name in self.targets
+        }
+        return Context(
+            settings=settings,
+            database=database,
+            secrets=secrets,
+            storages=StorageFactory(settings.home, secrets),
+            hub=HubClient.from_environment(),
+            jobs=JobEngine(parent=self, home=self.home),
+            git=GitSource(parent=self),
+            builders=builders,
+            targets=targets,
+        )
+
+    def make_web(self, context: Context, identity: IdentityProvider) -> tuple[Web, TornadoApplication]:
+        """The web application over a context."""
+        web = Web(context, ThreadPoolExecutor(self.threads, "a360"), identity)
+        prefix = os.environ.get("JUPYTERHUB_SERVICE_PREFIX", "/services/a360/")
+        return web, make_application(web, prefix, cookie_secret=context.secrets.derive("cookie"))
+
+    def start(self) -> None:
+        """Serve until told to stop."""
+        super().start()
+        if self.subapp is not None:
+            self.subapp.start()
+            return
+        logging.basicConfig(level=self.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+        try:
+            context = self.make_context()
+        except SecretsError as error:
+            sys.exit(f"a360-hub-service: {error}")
+        asyncio.run(self._serve(context))
+
+    async def _serve(self, context: Context) -> None:
+        stop = asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        web, application = self.make_web(context, HubIdentity(self.identity_seconds))
+        url = urlparse(os.environ.get("JUPYTERHUB_SERVICE_URL", "http://127.0.0.1:8091"))
+        server = HTTPServer(application, xheaders=True, max_body_size=NO_LIMIT, max_buffer_size=2**21)
+        # The Hub gives up on a service that stays silent: listen first, work later.
+        server.listen(url.port or 8091, url.hostname or "127.0.0.1")
+        log.info("listening on %s", url.geturl())
+        starting = asyncio.create_task(self._start_parts(context, web))
+        await stop.wait()
+        starting.cancel()
+        server.stop()
+        await web.run(context.jobs.stop)
+        await context.hub.close()
+        await server.close_all_connections()
+        web.pool.shutdown(wait=False, cancel_futures=True)
+        context.database.close()
+
+    async def _start_parts(self, context: Context, web: Web) -> None:
+        try:
+            if not await web.run(context.database.is_current):
+                log.error("the database has another schema than this program; run “a360-hub-service upgrade”")
+                return
+            await web.run(context.jobs.start, context)
+            web.ready = True
+            await web.run(endpoints.restore, context)
+        except Exception:
+            log.exception("the service could not start")
+
+
+def openapi() -> dict[str, Any]:
+    """The OpenAPI document of this version."""
+    return document(ROUTES, prefix=f"/services/a360/{PREFIX}", version=version("a360"))
+
+
+def print_openapi() -> None:
+    """Write the OpenAPI document to standard output (``make openapi``)."""
+    sys.stdout.write(json.dumps(openapi(), indent=1, ensure_ascii=False) + "\n")
+
+
+def main() -> None:
+    """Entry point of ``a360-hub-service``."""
+    A360HubService.launch_instance()
