@@ -5,7 +5,34 @@ from pathlib import Path
 
 import pytest
 
+from tests import rows
 from tests.support.service import ServiceProcess
+
+_outcomes: dict[str, tuple[str, list[str]]] = {}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the rows a test proves into its report, so that they reach the process that collects reports."""
+    for item in items:
+        names = [str(name) for mark in item.iter_markers("row") for name in mark.args]
+        wrong = [name for name in names if not rows.PATTERN.fullmatch(name)]
+        if wrong:
+            raise pytest.UsageError(f"{item.nodeid}: no such row: {wrong[0]}")
+        if names:
+            item.user_properties.append(("rows", names))
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Remember what became of each test that names rows."""
+    names = dict(report.user_properties).get("rows")
+    if isinstance(names, list) and (report.when == "call" or report.outcome != "passed"):
+        _outcomes[report.nodeid] = (report.outcome, names)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Keep the outcomes for ``make rows``; with several workers only the one that collects has them all."""
+    if _outcomes and not hasattr(session.config, "workerinput"):
+        rows.merge((test, outcome, names) for test, (outcome, names) in _outcomes.items())
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,67 @@
+# A360: `make demo` shows the whole line, `make test` proves it. Everything else is a part of these two.
+# Needs Python 3.11, Node 20, git and make; uv is installed beside the checkout's own things if it is missing.
+
+SHELL := /bin/bash
+UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
+export A360_HOME ?= $(CURDIR)/.a360
+RUN := $(UV) run --no-sync
+PYTEST := $(RUN) pytest
+JOBS ?= 2
+
+.PHONY: demo up down test unit lint format rows openapi test-s3 bench base-image clean
+
+demo: .venv/.hub            ## From data to a protected endpoint; ARGS=--exit ends with an exit code
+	$(RUN) python -m examples.demo $(ARGS)
+
+up: .venv/.hub              ## Start the platform alone
+	$(RUN) a360 up $(ARGS)
+
+down: .venv/.hub            ## Stop what `up` or `demo` left running; ARGS=--all stops endpoints too
+	$(RUN) a360 down $(ARGS)
+
+test: lint                  ## Lint, types and every test that needs no cluster
+	$(PYTEST) -n $(JOBS) --dist loadgroup -m "not s3 and not kubernetes" $(ARGS)
+
+unit: .venv/.dev            ## The tests that start nothing
+	$(PYTEST) tests/unit $(ARGS)
+
+test-s3: .venv/.dev         ## The storage contract on a real S3 server (A360_TEST_S3_ENDPOINT and keys)
+	$(PYTEST) -m s3 $(ARGS)
+
+lint: .venv/.dev            ## ruff, mypy --strict, import-linter, and no drift of the OpenAPI document
+	$(RUN) ruff format --check .
+	$(RUN) ruff check .
+	$(RUN) mypy
+	$(RUN) lint-imports
+	$(RUN) python -c "from a360_hub_service.app import print_openapi; print_openapi()" | diff -q - docs/openapi.json
+
+format: .venv/.dev          ## Let ruff put things right
+	$(RUN) ruff format .
+	$(RUN) ruff check --fix .
+
+rows: .venv/.dev            ## Which rows of the acceptance lists a passing test proves (of the last run)
+	@$(RUN) python -m tests.rows
+
+openapi: .venv/.dev         ## Write docs/openapi.json
+	$(RUN) python -c "from a360_hub_service.app import print_openapi; print_openapi()" > docs/openapi.json
+
+bench: .venv/.dev           ## Benchmarks, as ratios against a peer in the same run
+	@for file in benchmarks/bench_*.py; do echo "== $$file"; $(RUN) python $$file || exit 1; done
+
+base-image: .venv/.hub      ## The base image of served models (needs Docker and a Debian host)
+	$(RUN) python -m a360_hub_service.backends.images.base_image
+
+clean:                      ## Remove environments and caches; the state directory stays (it is yours)
+	rm -rf .venv .uv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
+
+.uv/bin/uv:
+	python3 -m pip install --quiet --disable-pip-version-check --no-warn-script-location --target .uv uv
+
+# The stamps are inside the environment, so that removing it removes them too.
+.venv/.hub: pyproject.toml uv.lock | $(filter .uv/bin/uv,$(UV))
+	$(UV) sync --quiet --frozen --inexact --extra hub --extra s3
+	@touch $@
+
+.venv/.dev: pyproject.toml uv.lock | $(filter .uv/bin/uv,$(UV))
+	$(UV) sync --quiet --frozen --inexact --all-extras
+	@touch .venv/.hub $@
