@@ -181,7 +181,7 @@ class A360HubService(Application):
         if self.subapp is not None:
             self.subapp.start()
             return
-        logging.basicConfig(level=self.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
         try:
             context = self.make_context()
         except SecretsError as error:

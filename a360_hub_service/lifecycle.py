@@ -1,7 +1,7 @@
 """The life of a model as one frozen table: from which state a command leads to which.
 
 The states are those of ruling C04, the commands those of rows F251 to F261 and what a user needs beside them.
-Who may give a command is the business of :mod:`a360_hub_service.policy`; here stands only the order of things.
+Who may give a command is the business of :mod:`a360_hub_service.policy`; here stands only their order.
 """
 
 from collections.abc import Mapping

@@ -1,7 +1,7 @@
 """The permissions matrix (rows F026 to F047, rulings C12 and C13) as one table.
 
-This is the only place that answers “may they?”. An action is either global (nothing but roles counts) or lives in a
-project; then the caller must belong to the project, and who does not is told that there is no such thing.
+This is the only place that answers “may they?”. An action is either global (nothing but roles counts) or
+lives in a project; then the caller must belong to it, and who does not is told that there is no such thing.
 """
 
 from collections.abc import Mapping
@@ -45,7 +45,7 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Who may: any of ``roles`` (everybody who is signed in when empty), and members only if ``in_project``."""
+    """Who may: any of ``roles`` (everybody signed in when empty), and members only if ``in_project``."""
 
     roles: frozenset[Role]
     in_project: bool = False

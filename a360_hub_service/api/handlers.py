@@ -1,4 +1,4 @@
-"""The handlers every route goes through: who asks, may they, the body within its limit, the answer or the problem."""
+"""The handlers every route goes through: who asks, may they, the body in its limit, the answer or problem."""
 
 import asyncio
 import inspect
@@ -7,7 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from jupyterhub.services.auth import HubOAuthenticated
 from pydantic import BaseModel, ValidationError
@@ -79,7 +79,7 @@ class BaseHandler(HubOAuthenticated, RequestHandler):
     @property
     def route(self) -> Route:
         """The operation asked for."""
-        route = self.routes.get(cast(str, self.request.method))
+        route = self.routes.get(self.request.method or "")
         if route is None:
             raise HTTPProblem(
                 405,

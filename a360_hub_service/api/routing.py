@@ -3,7 +3,7 @@
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.orm import Session
@@ -12,6 +12,7 @@ from ..policy import Action
 from ..services.context import Actor, Context
 
 T = TypeVar("T")
+Item = TypeVar("Item")
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"]
 
 
@@ -27,7 +28,7 @@ class View(BaseModel):
     model_config = ConfigDict(from_attributes=True)
 
 
-class Page[Item](BaseModel):
+class Page(BaseModel, Generic[Item]):
     """A piece of a list, and where the next one starts (``null`` at the end)."""
 
     items: list[Item]
@@ -49,8 +50,8 @@ class NoQuery(Form):
 class Call:
     """One authorised request, as a handler sees it.
 
-    ``ids`` holds the path's parameters; ``entity`` is what the path names (already checked to be the caller's to
-    see) loaded in ``session``.
+    ``ids`` holds the path's parameters; ``entity`` is what the path names, loaded in ``session`` and already
+    checked to be the caller's to see.
     """
 
     context: Context

@@ -23,7 +23,13 @@ def _model_project(session: Session, model_id: str) -> str | None:
 
 
 def find(session: Session, ids: dict[str, str]) -> Scope | None:
-    """Load what the path names; ``None`` if the path names nothing, :class:`NotFound` if there is no such thing."""
+    """Load what the path names, ``None`` if it names nothing.
+
+    Raises
+    ------
+    NotFound
+        If there is no such thing.
+    """
     for name, (entity_class, project_of) in _FINDERS.items():
         if name in ids:
             entity = session.get(entity_class, ids[name])

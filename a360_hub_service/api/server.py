@@ -1,4 +1,4 @@
-"""The tornado application: routes become handlers, beside the pages, the health check and the Hub's callback."""
+"""The tornado application: routes become handlers, beside pages, health check and the Hub's callback."""
 
 import json
 from importlib.metadata import version

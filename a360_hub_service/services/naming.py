@@ -38,7 +38,9 @@ def check_name(field: str, value: str) -> str:
     if not value.strip():
         raise Invalid.field(field, "is required")
     if any(unicodedata.category(character) in ("Cc", "Cs") for character in value):
-        raise Invalid.field(field, "holds control characters", hint="Type the name by hand instead of pasting it.")
+        raise Invalid.field(
+            field, "holds control characters", hint="Type the name by hand instead of pasting it."
+        )
     return value
 
 
@@ -47,7 +49,7 @@ def check_volume_name(value: str) -> str:
     if not VOLUME_NAME.fullmatch(value):
         raise Invalid.field(
             "volume_name",
-            "must have 3 to 63 lower-case letters, digits and dashes, and start and end with a letter or digit",
+            "must have 3 to 63 lower-case letters, digits and dashes, with no dash at either end",
             hint=f"Try “{slugify(value, limit=63) or 'my-volume'}”.",
         )
     return value

@@ -38,7 +38,7 @@ def decode_cursor(cursor: str) -> str:
 
 def page(
     session: Session,
-    query: Select[tuple[T]],
+    query: Select[T],
     column: InstrumentedAttribute[str],
     *,
     limit: int,
@@ -62,9 +62,9 @@ def page(
     return rows, encode_cursor(getattr(rows[-1], column.key)) if more else None
 
 
-def slice_by[Item](
-    items: Sequence[Item], key: Callable[[Item], str], *, limit: int, cursor: str | None
-) -> tuple[list[Item], str | None]:
+def slice_by(
+    items: Sequence[T], key: Callable[[T], str], *, limit: int, cursor: str | None
+) -> tuple[list[T], str | None]:
     """One page of a list that is in memory, sorted by ``key``, which is unique."""
     after = decode_cursor(cursor) if cursor is not None else None
     rest = [item for item in items if after is None or key(item) > after]

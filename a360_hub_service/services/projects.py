@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from sqlalchemy import delete as sql_delete
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
@@ -21,7 +22,15 @@ KPIS = (
     "Cost savings",
     "API calls",
 )
-EDITABLE = ("name", "customer_name", "goal", "business_process", "kpis", "business_component", "business_function")
+EDITABLE = (
+    "name",
+    "customer_name",
+    "goal",
+    "business_process",
+    "kpis",
+    "business_component",
+    "business_function",
+)
 
 
 @dataclass(slots=True)
@@ -98,9 +107,11 @@ def delete(session: Session, project: Project) -> None:
         While endpoints, jobs or workspaces of it are alive.
     """
     of_project = Model.project_id == project.id
+    endpoints = select(func.count(Endpoint.id)).join(Model).where(of_project)
+    jobs = select(func.count(Job.id)).join(Model).where(of_project)
     alive = {
-        "published models": select(func.count(Endpoint.id)).join(Model).where(of_project, Endpoint.desired == "running"),
-        "running jobs": select(func.count(Job.id)).join(Model).where(of_project, Job.status.in_(("queued", "running"))),
+        "published models": endpoints.where(Endpoint.desired == "running"),
+        "running jobs": jobs.where(Job.status.in_(("queued", "running"))),
         "workspaces": select(func.count(Workspace.id)).where(Workspace.project_id == project.id),
     }
     found = [f"{count} {what}" for what, query in alive.items() if (count := session.scalar(query))]
@@ -109,7 +120,7 @@ def delete(session: Session, project: Project) -> None:
             f"“{project.name}” still has {', '.join(found)}.",
             hint="Withdraw its models, let its jobs end and delete its workspaces first.",
         )
-    session.execute(Endpoint.__table__.delete().where(Endpoint.model_id.in_(select(Model.id).where(of_project))))
+    session.execute(sql_delete(Endpoint).where(Endpoint.model_id.in_(select(Model.id).where(of_project))))
     session.delete(project)
 
 
