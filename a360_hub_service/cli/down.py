@@ -1,0 +1,72 @@
+"""``a360 down``: stop the platform, and with ``--all`` what outlives it."""
+
+import argparse
+import contextlib
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import psutil
+
+from .running import find, is_claimed
+
+PATIENCE_SECONDS = 45.0
+
+
+def down(options: argparse.Namespace) -> int:
+    """Stop the platform of a state folder; fine when nothing runs."""
+    home = options.home.absolute()
+    running = find(home) if home.is_dir() else None
+    if running is None:
+        print("A360 is not running.")
+    elif not _stop(home, running.pid, running.hub_pid):
+        print(f"A360 (process {running.pid}) did not stop.", file=sys.stderr)
+        return 1
+    else:
+        print("A360 is stopped." + ("" if options.all else " Published endpoints go on; --all stops them."))
+    if options.all:
+        _stop_workspaces(home)
+        _stop_endpoints(home)
+    return 0
+
+
+def _stop(home: Path, pid: int, hub_pid: int) -> bool:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGTERM)
+    if _released(home, PATIENCE_SECONDS):
+        return True
+    for number in (hub_pid, pid):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(number, signal.SIGKILL)
+    return _released(home, 5)
+
+
+def _released(home: Path, seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while is_claimed(home):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.1)
+    return True
+
+
+def _stop_workspaces(home: Path) -> None:
+    """End workspaces a killed Hub left behind: processes whose home is one of ours."""
+    ours = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            environment = process.environ()
+            folder = Path(environment.get("HOME", "/"))
+            if "A360_WORKSPACE_ID" in environment and folder.is_relative_to(home / "workspaces"):
+                process.terminate()
+                ours.append(process)
+    _, alive = psutil.wait_procs(ours, timeout=5)
+    for process in alive:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+
+
+def _stop_endpoints(home: Path) -> None:
+    raise NotImplementedError
