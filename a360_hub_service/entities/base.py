@@ -1,6 +1,7 @@
 """What every mapped class shares: identifiers, time stamps and the declarative base."""
 
 import os
+import threading
 import time
 from datetime import UTC, datetime
 from typing import Any
@@ -19,14 +20,22 @@ NAMES = {
 }
 
 
+_id_lock = threading.Lock()
+_last_id = 0
+
+
 def new_id() -> str:
     """A UUID of version 7 (RFC 9562, section 5.7) as 32 hexadecimal digits.
 
-    It starts with the time in milliseconds, so identifiers sort by age and lists page on them.
+    It starts with the time in milliseconds, so identifiers sort by age and lists page on them. Those made in one
+    process never sort the wrong way, not even within a millisecond or when the clock is set back.
     """
+    global _last_id
     value = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10))
     value = value & ~(0xF << 76) | 0x7 << 76
     value = value & ~(0x3 << 62) | 0x2 << 62
+    with _id_lock:
+        value = _last_id = max(value, _last_id + 1)
     return f"{value:032x}"
 
 
