@@ -1,0 +1,217 @@
+"""Packages as folders: everything a process needs to serve a model."""
+
+import hashlib
+import json
+import os
+import py_compile
+import shutil
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+from typing import ClassVar
+
+from traitlets import Float, Instance, Int, default
+
+from a360_hub_service.backends.base import Health, Log
+from a360_hub_service.backends.images.base import (
+    ARTIFACT_NAMES,
+    BuildError,
+    BuildRequest,
+    BuiltPackage,
+    ImageBuilder,
+)
+from a360_hub_service.backends.images.requirements import read_requirements
+from a360_hub_service.backends.images.resolve import (
+    PYTHON_VERSION,
+    Dependencies,
+    DependencyResolver,
+    PythonTarget,
+    storage_error,
+)
+from a360_hub_service.backends.images.script import Script, check_script
+from a360_hub_service.backends.images.validate import check_package, local_runner
+
+_DIGEST_FILE = "package.json"
+_SKIPPED = shutil.ignore_patterns(".git", "__pycache__", ".ipynb_checkpoints", "*.pyc")
+
+
+class Assembler(ImageBuilder):
+    """What builders share: from a request to a complete folder."""
+
+    resolver = Instance(DependencyResolver)
+    validation_timeout = Float(60.0, help="Seconds the validation input may take.").tag(config=True)
+    validation_memory = Int(4_000_000_000, help="Bytes of memory the validation may take.").tag(config=True)
+
+    @default("resolver")
+    def _resolver(self) -> DependencyResolver:
+        return DependencyResolver(parent=self, home=self.home)
+
+    def prepare(self, request: BuildRequest, python: PythonTarget, log: Log) -> tuple[Script, Dependencies]:
+        """Check the request and install what its script depends on. Raises `BuildError`."""
+        if request.wrapper != "flask":
+            raise BuildError(
+                f"There is no wrapper {request.wrapper!r}.", hint="The wrapper is flask.", field="wrapper"
+            )
+        if not request.artifact_files.get("trained_model"):
+            raise BuildError("The final run has no model.", hint="Choose a final run with a logged model.")
+        script = check_script(request.repo_dir, request.script_name, request.call_function)
+        log(f"The script {request.script_name} has the function {request.call_function}.")
+        wanted = read_requirements(request, script, log)
+        return script, self.resolver.prepare([*wanted, *_serving_requirements()], python, log)
+
+    def assemble(
+        self, request: BuildRequest, script: Script, dependencies: Dependencies, python: str, folder: Path
+    ) -> None:
+        """Put the package together in the empty `folder`. Raises `OSError`."""
+        runtime = _runtime_folder()
+        link_tree(dependencies.site, folder / "site")
+        _copy_runtime(runtime, folder / "site" / "a360runtime", compiled=python == PYTHON_VERSION)
+        shutil.copyfile(runtime / "serving" / "run.py", folder / "run.py")
+        shutil.copytree(script.path.parent, folder / "script", ignore=_SKIPPED)
+        for extra in script.extra:
+            copy = shutil.copytree if extra.is_dir() else shutil.copyfile
+            if not (folder / "script" / extra.name).exists():
+                copy(extra, folder / "script" / extra.name)
+        (folder / "artifacts").mkdir()
+        for name in ARTIFACT_NAMES:
+            if source := request.artifact_files.get(name):
+                file = "baseline.json" if name == "baseline" else name
+                shutil.copyfile(source, folder / "artifacts" / file)
+        (folder / "requirements.lock").write_text(dependencies.lock, "utf-8")
+        manifest = _manifest(request, script, dependencies, python)
+        (folder / "a360.json").write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n", "utf-8")
+
+
+class BundleBuilder(Assembler):
+    """Builds folders that the process target runs; needs no container engine."""
+
+    name: ClassVar[str] = "bundle"
+    description: ClassVar[str] = (
+        "A folder with the model, its script and all it depends on, run as a process."
+    )
+
+    def health(self) -> Health:
+        """Say whether packages can be written."""
+        folder = Path(self.home, "packages")
+        folder.mkdir(parents=True, exist_ok=True)
+        writable = os.access(folder, os.W_OK)
+        return Health(writable, "" if writable else f"{folder} cannot be written.")
+
+    def build(self, request: BuildRequest, log: Log) -> BuiltPackage:
+        """Make the bundle; see `ImageBuilder.build`."""
+        if ready := self.find(request.package_id, request.slug):
+            log(f"The package is there already: {ready.digest}.")
+            return ready
+        script, dependencies = self.prepare(request, PythonTarget(PYTHON_VERSION), log)
+        packages = Path(self.home, "packages")
+        try:
+            packages.mkdir(parents=True, exist_ok=True)
+            work = Path(tempfile.mkdtemp(prefix=f".{request.package_id[:12]}-", dir=packages))
+            try:
+                return self._finish(request, script, dependencies, work, log)
+            finally:
+                shutil.rmtree(work, ignore_errors=True)
+        except OSError as error:
+            raise storage_error(error) from error
+
+    def _finish(
+        self, request: BuildRequest, script: Script, dependencies: Dependencies, work: Path, log: Log
+    ) -> BuiltPackage:
+        log("Putting the package together.")
+        folder = work / "package"
+        folder.mkdir()
+        self.assemble(request, script, dependencies, PYTHON_VERSION, folder)
+        check_package(request, local_runner(folder, self.validation_timeout, self.validation_memory), log)
+        digest, size = folder_digest(folder)
+        record = {"digest": digest, "size": size, "lock_sha256": dependencies.sha256}
+        (work / _DIGEST_FILE).write_text(json.dumps(record), "utf-8")
+        work.chmod(0o755)
+        # The rename is the moment the package exists; whoever comes second finds the first one's.
+        if not self._folder(request.package_id).exists():
+            os.replace(work, self._folder(request.package_id))
+        built = self.find(request.package_id, request.slug)
+        if built is None:
+            raise BuildError("The package vanished while it was made.", hint="Package again.")
+        log(f"The package is ready: {built.digest}, {built.size / 1e6:.0f} MB.")
+        return built
+
+    def find(self, package_id: str, slug: str) -> BuiltPackage | None:
+        """Return the bundle of this id."""
+        folder = self._folder(package_id)
+        try:
+            record = json.loads((folder / _DIGEST_FILE).read_text("utf-8"))
+        except FileNotFoundError:
+            return None
+        return BuiltPackage(self.name, str(folder / "package"), **record)
+
+    def remove(self, package_id: str, slug: str) -> None:
+        """Delete the bundle."""
+        shutil.rmtree(self._folder(package_id), ignore_errors=True)
+
+    def _folder(self, package_id: str) -> Path:
+        if not package_id.isalnum():
+            raise ValueError(f"{package_id!r} is not an id of a package.")
+        return Path(self.home, "packages", package_id).absolute()
+
+
+def link_tree(source: Path, target: Path) -> None:
+    """Copy a folder by hard links where the file system allows it, else by content."""
+
+    def link(origin: str, copy: str) -> str:
+        try:
+            os.link(origin, copy)
+        except OSError as error:
+            if isinstance(error, FileNotFoundError | FileExistsError):
+                raise
+            shutil.copy2(origin, copy)
+        return copy
+
+    shutil.copytree(source, target, copy_function=link)
+
+
+def folder_digest(folder: Path) -> tuple[str, int]:
+    """Return ``sha256:<hex>`` over the sorted (path, SHA-256) pairs of a folder, and its size in bytes."""
+    total, size = hashlib.sha256(), 0
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        with path.open("rb") as file:
+            content = hashlib.file_digest(file, "sha256").hexdigest()
+        size += path.stat().st_size
+        total.update(f"{path.relative_to(folder).as_posix()}\0{content}\n".encode())
+    return f"sha256:{total.hexdigest()}", size
+
+
+def _runtime_folder() -> Path:
+    spec = find_spec("a360runtime")
+    if spec is None or not spec.submodule_search_locations:
+        raise BuildError("The serving runtime is not installed.", hint="Install the platform's wheel again.")
+    return Path(next(iter(spec.submodule_search_locations)))
+
+
+def _serving_requirements() -> list[str]:
+    lines = (_runtime_folder() / "serving-requirements.txt").read_text("utf-8").splitlines()
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def _copy_runtime(source: Path, target: Path, *, compiled: bool) -> None:
+    shutil.copytree(source, target, ignore=_SKIPPED)
+    for file in sorted(target.rglob("*.py")) if compiled else []:
+        shown = f"a360runtime/{file.relative_to(target).as_posix()}"
+        mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
+        py_compile.compile(str(file), dfile=shown, doraise=True, invalidation_mode=mode)
+
+
+def _manifest(
+    request: BuildRequest, script: Script, dependencies: Dependencies, python: str
+) -> dict[str, object]:
+    return dict(request.manifest) | {
+        "format": 1,
+        "slug": request.slug,
+        "wrapper": request.wrapper,
+        "script": f"script/{script.path.name}",
+        "call_function": request.call_function,
+        "input_format": request.input_format,
+        "output_format": request.output_format,
+        "commit": request.commit,
+        "lock_sha256": dependencies.sha256,
+        "python": python,
+    }

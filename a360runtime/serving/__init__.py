@@ -1,0 +1,1 @@
+"""The Flask wrapper that answers the calls to one served model."""
