@@ -59,7 +59,7 @@ clean:                      ## Remove environments and caches; the state directo
 
 # The stamps are inside the environment, so that removing it removes them too.
 .venv/.hub: pyproject.toml uv.lock | $(filter .uv/bin/uv,$(UV))
-	$(UV) sync --quiet --frozen --inexact --extra hub --extra s3
+	$(UV) sync --quiet --frozen --inexact --extra hub --extra s3 --extra sklearn
 	@touch $@
 
 .venv/.dev: pyproject.toml uv.lock | $(filter .uv/bin/uv,$(UV))
