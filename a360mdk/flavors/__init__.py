@@ -1,0 +1,25 @@
+"""Frameworks the kit can store models of, one module each behind the interface in ``base``."""
+
+from importlib import import_module
+
+from a360mdk.exceptions import ExperimentError
+from a360mdk.flavors.base import Flavor
+
+_MODULES = {"sklearn": "a360mdk.flavors.sklearn"}
+
+
+def get(name: str | None) -> Flavor:
+    """Return the flavor of a name.
+
+    Raises:
+        ExperimentError: this kit does not know it.
+    """
+    module = _MODULES.get(name or "")
+    if module is None:
+        raise ExperimentError(
+            f"The model flavor {name!r} is unknown." if name else "An experiment needs a model flavor.",
+            f"This kit stores models of: {', '.join(_MODULES)}.",
+            'Pass model_flavor="sklearn"; os.environ["A360_IMAGE"] ends in the flavor of the workspace.',
+        )
+    flavor: Flavor = import_module(module).FLAVOR
+    return flavor

@@ -1,0 +1,54 @@
+"""What a framework has to offer so that its models can be stored, compared and loaded again."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True)
+class InputSchema:
+    """What is known of a model's input.
+
+    Attributes:
+        names: feature names in training order; empty when unknown.
+        types: signature type ("float", "text", ...) by feature name, where known.
+        width: number of columns when given by the user.
+    """
+
+    names: Sequence[str] = ()
+    types: Mapping[str, str] = field(default_factory=dict)
+    width: int | None = None
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """One way a model can be written as ONNX."""
+
+    label: str
+    graph: bytes
+
+
+class Flavor(Protocol):
+    """One framework."""
+
+    name: str
+    native_suffix: str | None  # of the native copy's file; None when none is stored
+
+    def unwrap(self, model: Any) -> Any:
+        """Return the object that counts, of a search its best estimator. RunError when it cannot be stored."""
+
+    def conversions(self, model: Any, schema: InputSchema) -> Iterator[Conversion]:
+        """Yield the model as ONNX, the preferred way first. RunError when no converter knows the model."""
+
+    def width(self, model: Any) -> int | None:
+        """Return the number of input columns of a model, None when it does not say."""
+
+    def predict(self, model: Any, rows: Any) -> tuple[Any, bool]:
+        """Return native predictions, and whether they are labels (else values)."""
+
+    def save(self, model: Any, sink: Any) -> None:
+        """Write the native copy."""
+
+    def load(self, path: Path) -> Any:
+        """Load the native copy. Only ever called in a notebook, on a file whose checksum was recorded."""

@@ -1,0 +1,198 @@
+"""scikit-learn: estimators, pipelines and search objects.
+
+The native copy is a joblib file. It holds every fitted object a notebook can make, user-defined steps
+included, and needs no package beyond scikit-learn; skops files would be safer to open but refuse exactly
+those objects. The danger of a pickle is met otherwise: the service never opens it, and the kit opens it only
+in the user's own kernel after its SHA-256 was found equal to the one recorded with the run.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from a360mdk.exceptions import RunError
+from a360mdk.flavors.base import Conversion, InputSchema
+from a360mdk.flavors.sklearn_graph import prepared, text_columns, uses_column_names
+from a360mdk.signature import TEXT, TIME
+
+FEATURE_NAMES_KEY = "a360.feature_names"
+# Understood by every ONNX Runtime since 1.14, so a package may bring an older one.
+OPSET = {"": 18, "ai.onnx.ml": 3}
+INPUT = "X"
+
+
+class SklearnFlavor:
+    """Stores what follows scikit-learn's estimator interface and skl2onnx can convert."""
+
+    name = "sklearn"
+    native_suffix: str | None = ".joblib"
+
+    def unwrap(self, model: Any) -> Any:
+        """Return the fitted estimator; of a search object its best one."""
+        from sklearn.base import BaseEstimator
+        from sklearn.exceptions import NotFittedError
+        from sklearn.utils.validation import check_is_fitted
+
+        if not isinstance(model, BaseEstimator):
+            raise RunError(
+                f"A {_class_name(model)} cannot be stored by an experiment of the flavor sklearn.",
+                "It is not a scikit-learn estimator.",
+                "Log a fitted estimator or pipeline, or use an experiment of the model's own flavor.",
+            )
+        if (
+            hasattr(model, "param_distributions")
+            or hasattr(model, "param_grid")
+            or hasattr(model, "best_estimator_")
+        ):
+            if not hasattr(model, "best_estimator_"):
+                raise RunError(
+                    f"The {_class_name(model)} has no best estimator.",
+                    "It was not fitted, or with refit=False.",
+                    "Fit it with refit=True, or log the estimator you choose.",
+                )
+            return self.unwrap(model.best_estimator_)
+        try:
+            check_is_fitted(model)
+        except NotFittedError as error:
+            raise RunError(
+                f"The {_class_name(model)} is not fitted.", str(error), "Call fit before logging it."
+            ) from error
+        return model
+
+    def width(self, model: Any) -> int | None:
+        """Return n_features_in_."""
+        width = getattr(model, "n_features_in_", None)
+        return None if width is None else int(width)
+
+    def predict(self, model: Any, rows: Any) -> tuple[Any, bool]:
+        """Return predictions (or transformed rows of a transformer) and whether they are labels."""
+        from sklearn.base import is_classifier, is_clusterer, is_outlier_detector
+
+        names = getattr(model, "feature_names_in_", None)
+        if names is not None and not hasattr(rows, "columns"):
+            import pandas
+
+            rows = pandas.DataFrame(rows, columns=list(names))
+        elif names is None and hasattr(rows, "columns"):
+            rows = rows.to_numpy()
+        if not hasattr(model, "predict"):
+            values = model.transform(rows)
+            return (values.toarray() if hasattr(values, "toarray") else values), False
+        return model.predict(rows), is_classifier(model) or is_clusterer(model) or is_outlier_detector(model)
+
+    def conversions(self, model: Any, schema: InputSchema) -> Iterator[Conversion]:
+        """Yield the graph with float32 input, then one with float64 input.
+
+        float32 is what graphs of trees compare in, as scikit-learn's own trees do. A step in front of the
+        trees, or a linear model on large numbers, can need float64 to give the same answers.
+        """
+        yield Conversion("float32", self._convert(model, schema, double=False))
+        try:
+            graph = self._convert(model, schema, double=True)
+        except RunError:
+            return  # not every operator has a float64 form; the first graph stands alone then
+        yield Conversion("float64", graph)
+
+    def _convert(self, model: Any, schema: InputSchema, double: bool) -> bytes:
+        from skl2onnx import convert_sklearn
+
+        initial_types = _initial_types(model, schema, double)
+        subject = prepared(model, double=double)
+        options = _options(subject)
+        try:
+            graph = convert_sklearn(subject, initial_types=initial_types, options=options, target_opset=OPSET)
+        except Exception as error:  # skl2onnx raises a class of its own per reason
+            raise _not_convertible(model, error) from error
+        names = _names(model, schema)
+        if len(initial_types) == 1 and names:
+            entry = graph.metadata_props.add()
+            entry.key, entry.value = FEATURE_NAMES_KEY, json.dumps(names)
+        serialised: bytes = graph.SerializeToString()
+        return serialised
+
+    def save(self, model: Any, sink: Any) -> None:
+        """Write the joblib file."""
+        import joblib
+
+        try:
+            joblib.dump(model, sink)
+        except Exception as error:  # pickling runs code of every object inside
+            raise RunError(
+                f"The native copy of the {_class_name(model)} could not be written.",
+                f"{type(error).__name__}: {error}",
+                "Functions inside it must be importable: define them in a module, not in a cell or a lambda.",
+            ) from error
+
+    def load(self, path: Path) -> Any:
+        """Load the joblib file: notebook only, checksum verified by the caller."""
+        import joblib
+
+        return joblib.load(path)
+
+
+def _names(model: Any, schema: InputSchema) -> list[str]:
+    """Feature names in the order of the model's columns; empty when unknown."""
+    own = getattr(model, "feature_names_in_", None)
+    if own is not None:
+        return [str(name) for name in own]
+    width = getattr(model, "n_features_in_", None)
+    return list(schema.names) if width == len(schema.names) else []
+
+
+def _initial_types(model: Any, schema: InputSchema, double: bool) -> list[tuple[str, Any]]:
+    """One tensor for a table of numbers or of texts; one input per column for mixed and named columns."""
+    from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType, StringTensorType
+
+    number = DoubleTensorType if double else FloatTensorType
+    width = getattr(model, "n_features_in_", None) or schema.width or len(schema.names)
+    if not width:
+        raise RunError(
+            f"The number of inputs of the {_class_name(model)} is unknown.",
+            "Neither the model nor the experiment says how many features there are.",
+            "Give the experiment train_features, or the preprocessor its preprocessor_shape.",
+        )
+    names = _names(model, schema) or [f"{INPUT}{position}" for position in range(width)]
+    timed = [name for name in names if schema.types.get(name) == TIME]
+    if timed:
+        raise RunError(
+            "The model takes dates, which cannot be stored.",
+            f"Columns: {', '.join(timed)}.",
+            "Turn them into numbers (for example days since a date) before training.",
+        )
+    guessed = text_columns(model, names)
+    texts = {name for name in names if schema.types.get(name, TEXT if name in guessed else "") == TEXT}
+    if len(texts) == width and not uses_column_names(model):
+        return [(INPUT, StringTensorType([None, width]))]
+    if texts or uses_column_names(model):
+        return [(name, (StringTensorType if name in texts else number)([None, 1])) for name in names]
+    return [(INPUT, number([None, width]))]
+
+
+def _options(model: Any) -> dict[int, dict[str, Any]] | None:
+    from sklearn.base import is_classifier
+
+    # zipmap would turn probabilities into a list of dicts per row, which only slows a served model down
+    return {id(model): {"zipmap": False}} if is_classifier(model) else None
+
+
+def _not_convertible(model: Any, error: Exception) -> RunError:
+    if isinstance(error, RunError):
+        return error
+    found = re.search(r"<class '([\w.]+)'>", str(error))
+    culprit = found.group(1).rsplit(".", 1)[-1] if found else _class_name(model)
+    within = "" if culprit == _class_name(model) else f" (inside the {_class_name(model)})"
+    first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return RunError(
+        f"No converter to ONNX knows {culprit}{within}; the run was not logged.",
+        first_line[:300],
+        "Use an estimator that skl2onnx supports, or replace this step by one that it does.",
+    )
+
+
+def _class_name(model: Any) -> str:
+    return type(model).__name__
+
+
+FLAVOR = SklearnFlavor()

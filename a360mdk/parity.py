@@ -1,0 +1,124 @@
+"""Does the ONNX graph answer what the model answers? Asked at the close of a run, on training rows."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from a360mdk.exceptions import RunError
+from a360mdk.flavors.base import Flavor
+from a360mdk.signature import as_array
+
+ROWS = 100
+MAX_LABELS_OFF = 0.01
+RELATIVE = 1e-3
+_SHOWN = 10
+
+
+@dataclass(frozen=True)
+class Parity:
+    """The outcome of one comparison.
+
+    Attributes:
+        rows: number of rows compared.
+        off: positions of the training rows whose answers differ.
+        max_difference: largest absolute difference of values; None for labels.
+        label_agreement: share of equal labels, 0 to 1; None for values.
+        passed: close enough to be stored.
+        example: the first difference, in words.
+    """
+
+    rows: int
+    off: list[int] = field(default_factory=list)
+    max_difference: float | None = None
+    label_agreement: float | None = None
+    passed: bool = True
+    example: str = ""
+
+    def metadata(self) -> dict[str, Any]:
+        """What is stored with the run."""
+        found = {
+            "onnx_rows_compared": self.rows,
+            "onnx_max_difference": self.max_difference,
+            "onnx_label_agreement": self.label_agreement,
+        }
+        return {name: value for name, value in found.items() if value is not None}
+
+
+def sample(train_features: Any) -> tuple[Any, list[int]]:
+    """Pick up to 100 rows, spread evenly over the training data; return them and their positions."""
+    import numpy
+
+    total = len(train_features)
+    positions = sorted({int(position) for position in numpy.linspace(0, total - 1, min(ROWS, total))})
+    if hasattr(train_features, "iloc"):
+        return train_features.iloc[positions], positions
+    return as_array(train_features)[positions], positions
+
+
+def compare(flavor: Flavor, model: Any, graph: bytes, rows: Any, positions: list[int]) -> Parity:
+    """Compare native answers with the graph's on the same rows.
+
+    Args:
+        flavor: the model's framework.
+        model: fitted model or preprocessor.
+        graph: the same as serialised ONNX.
+        rows: rows of features the model takes.
+        positions: where they are in the training data.
+
+    Raises:
+        ValueError: the graph cannot be loaded or does not take the rows.
+    """
+    import numpy
+
+    from a360runtime.onnx_model import ONNXModel
+
+    native, labels = flavor.predict(model, rows)
+    native = as_array(native)
+    other = ONNXModel.from_bytes(graph).predict(rows)
+    if native.shape != other.shape and native.size == other.size:
+        other = other.reshape(native.shape)
+    if native.shape != other.shape:
+        raise ValueError(
+            f"the graph answers an array of shape {other.shape}, the model one of {native.shape}"
+        )
+    if labels or native.dtype.kind not in "fiub":
+        differs = ~_equal_labels(native, other)
+    else:
+        scale = float(numpy.nanmax(numpy.abs(native), initial=0.0))
+        differs = ~numpy.isclose(
+            other.astype(float),
+            native.astype(float),
+            rtol=RELATIVE,
+            atol=1e-6 * max(scale, 1e-6),
+            equal_nan=True,
+        )
+    by_row = differs.reshape(len(native), -1).any(axis=1)
+    off = [position for position, wrong in zip(positions, by_row, strict=True) if wrong]
+    first = int(numpy.argmax(by_row)) if off else 0
+    example = f"row {off[0]}: model {native[first]}, ONNX {other[first]}" if off else ""
+    if labels:
+        agreement = 1.0 - len(off) / max(len(positions), 1)
+        return Parity(
+            len(positions), off, None, agreement, 1.0 - agreement <= MAX_LABELS_OFF + 1e-12, example
+        )
+    gap = numpy.abs(other.astype(float) - native.astype(float)) if native.dtype.kind in "fiub" else None
+    largest = float(numpy.nanmax(gap, initial=0.0)) if gap is not None else None
+    return Parity(len(positions), off, largest, None, not off, example)
+
+
+def refuse(what: str, parity: Parity) -> RunError:
+    """Make the error for a graph that answers something else than the model."""
+    shown = ", ".join(map(str, parity.off[:_SHOWN])) + (", ..." if len(parity.off) > _SHOWN else "")
+    return RunError(
+        f"The {what} was not logged: its ONNX form answers differently from the original.",
+        f"{len(parity.off)} of {parity.rows} training rows differ (rows {shown}); {parity.example}.",
+        "Scale very large or very close values before training, or cast train_features to float32 "
+        "(X.astype('float32')) and train again: ONNX trees compare in float32.",
+    )
+
+
+def _equal_labels(native: Any, other: Any) -> Any:
+    import numpy
+
+    if native.dtype.kind in "fiub" and other.dtype.kind in "fiub":
+        return native.astype(float) == other.astype(float)
+    return numpy.asarray(native, dtype=str) == numpy.asarray(other, dtype=str)
