@@ -5,14 +5,21 @@ answer differs twice: an open browser tab polls and so counts as activity for ev
 for hours without printing does not count at all.
 """
 
+import json
 import os
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-OPEN_RUNS = Path(".a360") / "open-runs"
-"""Folder in the home where the kit keeps one file for each open run, named by the run, holding the kernel's pid."""
+
+def open_runs_folder() -> Path:
+    """Where the kit (a360mdk.open_runs) keeps one file for each open run, holding the kernel's process id.
+
+    The kit itself is not imported: it would bring pandas into the server's memory.
+    """
+    state = os.environ.get("XDG_STATE_HOME")
+    return (Path(state) if state else Path.home() / ".local" / "state") / "a360" / "open-runs"
 
 
 class Activity:
@@ -57,8 +64,8 @@ class Activity:
 def _alive(path: Path) -> bool:
     """Whether the kernel that opened this run lives; a dead one closes nothing, so its file is no sign."""
     try:
-        os.kill(int(path.read_text()), 0)
-    except (OSError, ValueError):
+        os.kill(int(json.loads(path.read_text())["pid"]), 0)
+    except (OSError, ValueError, KeyError, TypeError):
         return False
     return True
 
@@ -74,6 +81,6 @@ def _load_jupyter_server_extension(app: Any) -> None:
         settings["started"],
         app.kernel_manager,
         lambda: settings.get("terminal_last_activity"),
-        Path.home() / OPEN_RUNS,
+        open_runs_folder(),
     )
     app.web_app.last_activity = activity.last_activity

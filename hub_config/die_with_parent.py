@@ -1,7 +1,7 @@
 """Run a command that must not outlive the Hub: ``python -m hub_config.die_with_parent COMMAND...``.
 
 A Hub that is killed outright cannot stop its service and proxy; left behind they would hold the ports that
-the next Hub needs. Linux sends the signal asked for here when the parent dies; elsewhere the command simply runs.
+the next Hub needs. Linux sends the signal asked for here when the parent dies; elsewhere it just runs.
 """
 
 import ctypes

@@ -32,7 +32,7 @@ c.JupyterHub.cookie_secret_file = str(platform.hub / "cookie_secret")
 c.JupyterHub.load_groups = platform.groups_to_load()
 c.JupyterHub.template_vars = {"product": "A360"}
 # Answer a start after one second and show progress, instead of holding the request.
-c.JupyterHub.tornado_settings = {"slow_spawn_timeout": 1}
+c.JupyterHub.tornado_settings = {"slow_spawn_timeout": 1, "slow_stop_timeout": 1}
 
 c.JupyterHub.proxy_class = EmbeddedTraefikProxy
 c.TraefikProxy.traefik_api_url = f"http://127.0.0.1:{ports['proxy_api']}"

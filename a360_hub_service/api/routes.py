@@ -2,6 +2,7 @@
 
 from ..policy import Action as A
 from . import projects as p
+from . import workspaces as w
 from .routing import Page, PageQuery, Route
 
 PREFIX = "api/v1"
@@ -66,4 +67,80 @@ PROJECTS = [
     ),
 ]
 
-ROUTES: list[Route] = [*PROJECTS]
+WORKSPACES = [
+    Route(
+        "GET",
+        "/workspaces",
+        w.list_my_workspaces,
+        A.PROJECTS_LIST,
+        Page[w.WorkspaceView],
+        query=PageQuery,
+        tag="Workspaces",
+    ),
+    Route(
+        "GET",
+        "/projects/{project_id}/workspaces",
+        w.list_workspaces,
+        A.WORKSPACE_VIEW,
+        Page[w.WorkspaceView],
+        query=PageQuery,
+        tag="Workspaces",
+    ),
+    Route(
+        "POST",
+        "/projects/{project_id}/workspaces",
+        w.create_workspace,
+        A.WORKSPACE_EDIT,
+        w.WorkspaceView,
+        body=w.WorkspaceForm,
+        status=201,
+        tag="Workspaces",
+    ),
+    Route(
+        "GET",
+        "/workspaces/{workspace_id}",
+        w.get_workspace,
+        A.WORKSPACE_VIEW,
+        w.WorkspaceView,
+        tag="Workspaces",
+    ),
+    Route(
+        "PATCH",
+        "/workspaces/{workspace_id}",
+        w.edit_workspace,
+        A.WORKSPACE_EDIT,
+        w.WorkspaceView,
+        body=w.WorkspaceEdit,
+        tag="Workspaces",
+    ),
+    Route(
+        "DELETE",
+        "/workspaces/{workspace_id}",
+        w.delete_workspace,
+        A.WORKSPACE_EDIT,
+        status=204,
+        tag="Workspaces",
+    ),
+    Route(
+        "POST",
+        "/workspaces/{workspace_id}/start",
+        w.start_workspace,
+        A.WORKSPACE_EDIT,
+        w.WorkspaceView,
+        status=202,
+        tag="Workspaces",
+    ),
+    Route(
+        "POST",
+        "/workspaces/{workspace_id}/stop",
+        w.stop_workspace,
+        A.WORKSPACE_EDIT,
+        w.WorkspaceView,
+        status=202,
+        tag="Workspaces",
+    ),
+    Route("GET", "/images", w.list_images, A.PROJECTS_LIST, Page[w.ImageView], tag="Workspaces"),
+    Route("GET", "/profiles", w.list_profiles, A.PROJECTS_LIST, Page[w.ProfileView], tag="Workspaces"),
+]
+
+ROUTES: list[Route] = [*PROJECTS, *WORKSPACES]

@@ -129,6 +129,11 @@ class HubClient:
         """Remove users from a group."""
         await self._call("DELETE", f"/groups/{_part(group)}/users", body={"users": users})
 
+    async def servers(self, user: str) -> Mapping[str, Server]:
+        """Named servers of a user by name, running or not; none for users the Hub does not know."""
+        found = await self.get_user(user)
+        return found.servers if found else {}
+
     async def get_server(self, user: str, server: str) -> Server | None:
         """One named server, running or not; None if it was never started."""
         try:

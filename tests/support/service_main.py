@@ -13,6 +13,8 @@ from tornado.web import RequestHandler
 
 from a360_hub_service import app as app_module
 from a360_hub_service.api.identity import Identity
+from a360_hub_service.errors import Unavailable
+from a360_hub_service.hub.client import Server
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,21 @@ class People:
     async def list_users(self) -> list[Person]:
         """All users."""
         return [Person(name, tuple(groups)) for name, groups in self._read().items()]
+
+    async def servers(self, name: str) -> dict[str, Server]:
+        """No servers: workspaces really run in the tests of the whole platform."""
+        return {}
+
+    async def get_server(self, user: str, server: str) -> Server | None:
+        """No server."""
+        return None
+
+    async def start_server(self, user: str, server: str, *_: object, **__: object) -> None:
+        """Refuse, as the real client does while the Hub is away."""
+        raise Unavailable("The Hub does not answer (no Hub in this test).", hint="Try again in a moment.")
+
+    async def stop_server(self, user: str, server: str, *, remove: bool = False) -> None:
+        """There is nothing to stop."""
 
     async def close(self) -> None:
         """There is nothing to close."""
