@@ -27,7 +27,7 @@ _last_id = 0
 def new_id() -> str:
     """A UUID of version 7 (RFC 9562, section 5.7) as 32 hexadecimal digits.
 
-    It starts with the time in milliseconds, so identifiers sort by age and lists page on them. Those made in one
+    It starts with the time in milliseconds, so identifiers sort by age and lists page on them. Those of one
     process never sort the wrong way, not even within a millisecond or when the clock is set back.
     """
     global _last_id

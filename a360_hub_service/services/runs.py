@@ -37,7 +37,7 @@ class Values:
 
 @dataclass(frozen=True, slots=True)
 class ArtifactSpec:
-    """A stored object of a run: its key in the run's data repo, its size in bytes, its SHA-256 in hexadecimal."""
+    """A stored object of a run: its key in the run's data repo, bytes and SHA-256 in hexadecimal."""
 
     name: str
     kind: str
