@@ -21,6 +21,18 @@ _PASSED_NAMES = {
 }  # fmt: skip
 _INTERNAL = ("hub", "service", "proxy_api")
 
+_GATEWAY_PORT = 8010
+_SERVICE_CONFIG = """\
+# Settings of the A360 service on this machine; read when it starts. Yours to change.
+c = get_config()  # noqa: F821
+
+# Models may be packaged from git repositories in folders (file:///...git), read with the platform's rights.
+c.GitSource.allow_file_urls = True
+
+# Calls to published endpoints come in here. It holds for as long as callers know the address.
+c.Gateway.port = {port}
+"""
+
 
 @dataclass(frozen=True)
 class Embedded:
@@ -70,7 +82,7 @@ class Embedded:
 
     @property
     def service_config(self) -> Path:
-        """File of the operator's traits for the service; need not exist."""
+        """File of the operator's traits for the service; a first run writes one with this machine's choices."""
         return self.home / "service" / "a360_service_config.py"
 
     @property
@@ -92,6 +104,8 @@ class Embedded:
         keys = self.home / "service" / "secret.keys"
         if not keys.exists():
             write_secret(keys, Fernet.generate_key().decode() + "\n")
+        if not self.service_config.exists():
+            self.service_config.write_text(_SERVICE_CONFIG.format(port=_free_port(_GATEWAY_PORT)))
         return None if (self.hub / "accounts.json").exists() else self.accounts.reset()
 
     def prepare_folders(self) -> None:
@@ -164,3 +178,14 @@ def _has_groups(database: Path) -> bool:
             return bool(connection.execute("select count(*) from groups").fetchone()[0])
         except sqlite3.OperationalError:
             return False  # a first start that did not get as far as its tables
+
+
+def _free_port(wanted: int) -> int:
+    """This port, or the next one nobody listens on; when fifty are taken, publishing will say so."""
+    for port in range(wanted, wanted + 50):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            with contextlib.suppress(OSError):
+                probe.bind(("127.0.0.1", port))
+                return port
+    return wanted
