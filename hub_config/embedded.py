@@ -82,7 +82,7 @@ class Embedded:
 
     @property
     def service_config(self) -> Path:
-        """File of the operator's traits for the service; a first run writes one with this machine's choices."""
+        """The operator's traits for the service; a first run writes this machine's choices."""
         return self.home / "service" / "a360_service_config.py"
 
     @property
