@@ -62,9 +62,8 @@ class Assembler(ImageBuilder):
     def assemble(
         self, request: BuildRequest, script: Script, dependencies: Dependencies, python: str, folder: Path
     ) -> None:
-        """Put the package together in the empty `folder`. Raises `OSError`."""
+        """Put the package together in the empty `folder`, all but the dependencies. Raises `OSError`."""
         runtime = _runtime_folder()
-        link_tree(dependencies.site, folder / "site")
         _copy_runtime(runtime, folder / "site" / "a360runtime", compiled=python == PYTHON_VERSION)
         shutil.copyfile(runtime / "serving" / "run.py", folder / "run.py")
         shutil.copytree(script.path.parent, folder / "script", ignore=_SKIPPED)
@@ -119,7 +118,7 @@ class BundleBuilder(Assembler):
     ) -> BuiltPackage:
         log("Putting the package together.")
         folder = work / "package"
-        folder.mkdir()
+        link_tree(dependencies.site, folder / "site")
         self.assemble(request, script, dependencies, PYTHON_VERSION, folder)
         check_package(request, local_runner(folder, self.validation_timeout, self.validation_memory), log)
         digest, size = folder_digest(folder)

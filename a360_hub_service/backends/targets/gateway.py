@@ -141,8 +141,9 @@ class Gateway(LoggingConfigurable):
         }
         routes = self._folder / "routes"
         routes.mkdir(parents=True, exist_ok=True)
-        write_json(routes / f"{slug}.yml", document)
-        self._wait_for_route(slug, f"{service}")
+        if read_json(routes / f"{slug}.yml") != document:
+            write_json(routes / f"{slug}.yml", document)
+        self._wait_for_route(slug, service)
 
     def remove_route(self, slug: str) -> None:
         """Answer 404 for `slug` from now on."""

@@ -1,0 +1,280 @@
+"""Packages as container images: our base, the dependencies as one layer, the package as the next."""
+
+import contextlib
+import hashlib
+import io
+import json
+import platform
+import subprocess
+import tarfile
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import IO, ClassVar
+
+import docker
+from docker.errors import BuildError as DockerBuildError
+from docker.errors import ContainerError, ImageNotFound
+from docker.models.images import Image
+from requests.exceptions import ConnectionError as NoAnswer
+from requests.exceptions import ReadTimeout
+from traitlets import Unicode
+
+from a360_hub_service.backends.base import Health, Log
+from a360_hub_service.backends.engine import engine, engine_health
+from a360_hub_service.backends.images import base_image
+from a360_hub_service.backends.images.base import BuildError, BuildRequest, BuiltPackage
+from a360_hub_service.backends.images.bundle import Assembler
+from a360_hub_service.backends.images.resolve import Dependencies, PythonTarget, storage_error
+from a360_hub_service.backends.images.validate import Runner, check_package, took_too_long
+
+PORT = 8080
+"""Port an image listens on."""
+
+_RUN = ["-I", "-S", "/app/run.py"]
+_PROBE = (
+    "import json, os, platform, sys; print(json.dumps([sys.executable, '%d.%d' % sys.version_info[:2], "
+    "platform.machine(), platform.libc_ver()[0], platform.libc_ver()[1]]))"
+)
+
+
+class DockerBuilder(Assembler):
+    """Builds images with the Docker engine of this machine."""
+
+    name: ClassVar[str] = "docker"
+    description: ClassVar[str] = "A container image: non-root, no shell, works with a read-only file system."
+
+    base_image = Unicode("", help="Image to build on; empty: the platform's own.").tag(config=True)
+    repository = Unicode("a360", help="First part of the names of images.").tag(config=True)
+
+    def health(self) -> Health:
+        """Say whether an engine answers."""
+        return engine_health()
+
+    def build(self, request: BuildRequest, log: Log) -> BuiltPackage:
+        """Make the image; see `ImageBuilder.build`."""
+        if ready := self.find(request.package_id, request.slug):
+            log(f"The image is there already: {ready.reference}.")
+            return ready
+        with engine(BuildError) as client:
+            base, program, python = self._base(client, request, log)
+            script, dependencies = self.prepare(request, python, log)
+            layer = self._dependencies_image(client, base, dependencies, log)
+            packages = Path(self.home, "packages")
+            try:
+                packages.mkdir(parents=True, exist_ok=True)
+                with tempfile.TemporaryDirectory(prefix=".image-", dir=packages) as work:
+                    folder = Path(work)
+                    self.assemble(request, script, dependencies, python.version, folder)
+                    log("Building the image.")
+                    dockerfile = _dockerfile(layer, program, self._labels(request, dependencies))
+                    image = _build(client, dockerfile, folder, "app")
+            except OSError as error:
+                raise storage_error(error) from error
+            try:
+                check_package(request, self._runner(client, image), log)
+            except BuildError:
+                client.images.remove(str(image.id), force=True)
+                raise
+            # The name is given last: an image that can be found is one that was checked.
+            image.tag(*self._name(request.package_id, request.slug).split(":"))
+        built = self.find(request.package_id, request.slug)
+        if built is None:
+            raise BuildError("The image vanished while it was made.", hint="Package again.")
+        log(f"The image {built.reference} is ready: {built.digest}, {built.size / 1e6:.0f} MB.")
+        return built
+
+    def _base(
+        self, client: docker.DockerClient, request: BuildRequest, log: Log
+    ) -> tuple[str, str, PythonTarget]:
+        """Return the image to build on, its Python program and what wheels fit it."""
+        name = request.base_image or self.base_image
+        if not name:
+            try:
+                name = base_image.ensure_base_image(Path(self.home), self.repository, log)
+            except OSError as error:
+                raise storage_error(error) from error
+            return name, "/usr/bin/python3", PythonTarget(base_image.PYTHON, _platform("glibc", "2.36"))
+        try:
+            client.images.get(name)
+        except ImageNotFound:
+            log(f"Pulling the base image {name}.")
+            try:
+                client.images.pull(*_split(name))
+            except docker.errors.APIError as error:
+                hint = (
+                    "Check its name and the registry, or leave the field empty for the platform's own image."
+                )
+                message = f"The base image {name} cannot be had: {error.explanation or error}"
+                raise BuildError(message, hint=hint, field="base_image") from error
+        return (name, *_probe(client, name))
+
+    def _dependencies_image(
+        self, client: docker.DockerClient, base: str, dependencies: Dependencies, log: Log
+    ) -> str:
+        """Return the image of the base with the dependencies; packages with the same ones share it."""
+        content = f"{client.images.get(base).id} {dependencies.sha256}"
+        name = f"{self.repository}/deps:{hashlib.sha256(content.encode()).hexdigest()[:16]}"
+        with contextlib.suppress(ImageNotFound):
+            client.images.get(name)
+            return name
+        log("Making the layer of the dependencies.")
+        dockerfile = f"FROM {base}\nCOPY site /app/site\n"
+        try:
+            image = _build(client, dockerfile, dependencies.site, "site")
+        except OSError as error:
+            raise storage_error(error) from error
+        image.tag(*name.split(":"))
+        return name
+
+    def _labels(self, request: BuildRequest, dependencies: Dependencies) -> dict[str, str]:
+        own = {
+            "a360.package": request.package_id,
+            "a360.slug": request.slug,
+            "a360.commit": request.commit,
+            "a360.lock": dependencies.sha256,
+            "org.opencontainers.image.title": request.slug,
+            "org.opencontainers.image.revision": request.commit,
+        }
+        return dict(request.labels) | own
+
+    def _runner(self, client: docker.DockerClient, image: Image) -> Runner:
+        """Return what runs the image once, as it will be served but without a network."""
+
+        def run(arguments: list[str], body: Path | None) -> subprocess.CompletedProcess[str]:
+            volumes = {str(body.parent): {"bind": "/input", "mode": "ro"}} if body else {}
+            command = [*arguments, *([f"/input/{body.name}"] if body else [])]
+            container = client.containers.create(
+                str(image.id),
+                command,
+                volumes=volumes,
+                network_disabled=True,
+                read_only=True,
+                tmpfs={"/tmp": "rw,nosuid,nodev,size=64m"},  # noqa: S108
+                environment={"HOME": "/tmp"},  # noqa: S108
+                cap_drop=["ALL"],
+                security_opt=["no-new-privileges"],
+                mem_limit=self.validation_memory,
+                pids_limit=256,
+                labels={"a360.validation": "1"},
+            )
+            try:
+                container.start()
+                code = int(container.wait(timeout=self.validation_timeout)["StatusCode"])
+                out = container.logs(stdout=True, stderr=False).decode("utf-8", "replace")
+                err = container.logs(stdout=False, stderr=True).decode("utf-8", "replace")
+            except (ReadTimeout, NoAnswer) as error:
+                raise took_too_long(self.validation_timeout) from error
+            finally:
+                container.remove(force=True)
+            return subprocess.CompletedProcess(command, 128 - code if code > 128 else code, out, err)
+
+        return run
+
+    def find(self, package_id: str, slug: str) -> BuiltPackage | None:
+        """Return the image of this package."""
+        name = self._name(package_id, slug)
+        with engine(BuildError) as client:
+            try:
+                image = client.images.get(name)
+            except ImageNotFound:
+                return None
+        labels = image.labels or {}
+        if labels.get("a360.package") != package_id:
+            return None
+        size = int(image.attrs["Size"])
+        return BuiltPackage(self.name, name, str(image.id), size, labels.get("a360.lock", ""))
+
+    def remove(self, package_id: str, slug: str) -> None:
+        """Delete the image."""
+        with engine(BuildError) as client, contextlib.suppress(ImageNotFound):
+            client.images.remove(self._name(package_id, slug), force=True)
+
+    def _name(self, package_id: str, slug: str) -> str:
+        # Ids begin with their time, so their end is what tells two packages of one second apart.
+        return f"{self.repository}/{slug}:{package_id[:12]}-{package_id[-8:]}"
+
+
+def _split(name: str) -> tuple[str, str]:
+    repository, colon, tag = name.rpartition(":")
+    return (repository, tag) if colon and "/" not in tag else (name, "latest")
+
+
+def _platform(libc: str, version: str) -> str:
+    machine = {"arm64": "aarch64", "amd64": "x86_64"}.get(platform.machine(), platform.machine())
+    if libc != "glibc":
+        return f"{machine}-unknown-linux-musl"
+    modern = tuple(int(part) for part in version.split(".")[:2]) >= (2, 28)
+    return f"{machine}-manylinux_2_28" if modern else f"{machine}-manylinux2014"
+
+
+def _probe(client: docker.DockerClient, name: str) -> tuple[str, PythonTarget]:
+    """Ask an image of the user's which Python it has."""
+    try:
+        answer = client.containers.run(
+            name,
+            ["-c", _PROBE],
+            entrypoint="python3",
+            remove=True,
+            network_disabled=True,
+            user=base_image.USER,
+        )
+        program, version, _, libc, libc_version = json.loads(answer)
+    except (docker.errors.APIError, ContainerError, ValueError) as error:
+        raise BuildError(
+            f"The base image {name} has no Python 3 that can be run: {error}",
+            hint="Choose an image with python3, or leave the field empty for the platform's own image.",
+            field="base_image",
+        ) from error
+    return program, PythonTarget(version, _platform(libc, libc_version or "0.0"))
+
+
+def _dockerfile(base: str, program: str, labels: Mapping[str, str]) -> str:
+    lines = [
+        f"FROM {base}",
+        "COPY app /app",
+        f"USER {base_image.USER}:{base_image.USER}",
+        "WORKDIR /app/script",
+        f"EXPOSE {PORT}",
+        *(f"LABEL {json.dumps(key)}={json.dumps(value)}" for key, value in sorted(labels.items())),
+        f"ENTRYPOINT {json.dumps([program, *_RUN])}",
+        f"CMD {json.dumps(['--host', '0.0.0.0', '--port', str(PORT)])}",  # noqa: S104
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _build(client: docker.DockerClient, dockerfile: str, folder: Path, name: str) -> Image:
+    """Build from a Dockerfile and `folder`, which it sees under `name`."""
+    with _context(dockerfile, folder, name) as file:
+        try:
+            # Only COPY and settings: no network is needed, and a cached step is the same by content.
+            image, _ = client.images.build(
+                fileobj=file, custom_context=True, rm=True, forcerm=True, network_mode="none"
+            )
+        except DockerBuildError as error:
+            words = str(error.msg)
+            if "no space left on device" in words:
+                raise BuildError("No space is left on the disk of the Docker engine.") from error
+            raise BuildError(f"The image could not be built: {words}") from error
+    return image
+
+
+@contextlib.contextmanager
+def _context(dockerfile: str, folder: Path, name: str) -> Iterator[IO[bytes]]:
+    with tempfile.TemporaryFile(dir=folder.parent) as file:
+        with tarfile.open(fileobj=file, mode="w", format=tarfile.GNU_FORMAT) as tar:
+            info = tarfile.TarInfo("Dockerfile")
+            info.size = len(dockerfile.encode())
+            tar.addfile(info, io.BytesIO(dockerfile.encode()))
+            tar.add(folder, name, filter=_neutral)
+        file.seek(0)
+        yield file
+
+
+def _neutral(info: tarfile.TarInfo) -> tarfile.TarInfo:
+    """Make a member belong to root and readable for all, with a fixed time: the image's user owns nothing."""
+    info.uid = info.gid = 0
+    info.uname = info.gname = ""
+    info.mtime = 1_700_000_000
+    info.mode = 0o755 if info.isdir() or info.mode & 0o100 else 0o644
+    return info
