@@ -14,7 +14,6 @@ from .people import Person
 Record = dict[str, Any]
 Progress = Callable[[str], None]
 WORKSPACE_SECONDS = 900.0
-MEMORY = "1Gi"
 
 
 @dataclass(frozen=True)
@@ -75,6 +74,7 @@ def start_workspace(
     name: str,
     progress: Progress = quiet,
     made_known: Callable[[Record], None] = lambda made: None,
+    memory: str = "1Gi",
 ) -> Record:
     """A new workspace, started; returns when JupyterLab answers.
 
@@ -94,7 +94,7 @@ def start_workspace(
         name=name,
         image=image["name"],
         cpu=1,
-        memory=MEMORY,
+        memory=memory,
     )
     made_known(made)
     person.api("POST", f"/workspaces/{made['id']}/start")

@@ -47,7 +47,7 @@ class Jupyter:
     def __init__(self, url: str, token: str) -> None:
         self.url = url.rstrip("/") + "/"
         self.headers = {"Authorization": f"token {token}"}
-        self.http = httpx.Client(base_url=self.url, headers=self.headers, timeout=60)
+        self.http = httpx.Client(base_url=self.url, headers=self.headers, timeout=60, trust_env=False)
 
     def __enter__(self) -> Self:
         return self

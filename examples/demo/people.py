@@ -38,8 +38,10 @@ class Person:
         self.name = name
         self.token = ""
         # Browser and API apart: with the browser's cookies the API would ask for a form's secret too.
-        self.browser = httpx.Client(base_url=self.base_url, follow_redirects=True, timeout=60)
-        self.http = httpx.Client(base_url=self.base_url, timeout=60)
+        self.browser = httpx.Client(
+            base_url=self.base_url, follow_redirects=True, timeout=60, trust_env=False
+        )
+        self.http = httpx.Client(base_url=self.base_url, timeout=60, trust_env=False)
 
     @classmethod
     def sign_in(cls, base_url: str, name: str, password: str) -> Self:

@@ -181,7 +181,7 @@ class Screening:
         assert self.published is not None
         assert self.rows is not None
         headers = {"Content-Type": "application/json", "apikey": self.published.api_key}
-        with httpx.Client(headers=headers, timeout=30) as caller:
+        with httpx.Client(headers=headers, timeout=30, trust_env=False) as caller:
             for index in range(len(self.rows)):
                 answer = caller.post(self.published.endpoint["url"], content=self.rows.iloc[index].to_json())
                 if answer.is_error:
