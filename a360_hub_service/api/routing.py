@@ -154,4 +154,4 @@ def pattern(path: str) -> str:
     """The regular expression of a path template: ``*_id`` are identifiers, ``:path`` takes slashes."""
     path = re.sub(r"{(\w+):path}", r"(?P<\1>.+)", path)
     path = re.sub(r"{(\w+_id)}", rf"(?P<\1>{ID})", path)
-    return re.sub(r"{(\w+)}", r"(?P<\1>[^/]+)", path)
+    return re.sub(r"{([a-z]\w*)}", r"(?P<\1>[^/]+)", path)
