@@ -7,6 +7,7 @@ from . import projects as p
 from . import reviews as v
 from . import runs as r
 from . import workspaces as w
+from .routes_data import CREDENTIALS, DATA
 from .routing import Page, PageQuery, Route
 
 PREFIX = "api/v1"
@@ -328,4 +329,4 @@ REVIEWS = [
     ),
 ]
 
-ROUTES: list[Route] = [*PROJECTS, *MODELS, *EXPERIMENTS, *RUNS, *REVIEWS, *WORKSPACES]
+ROUTES: list[Route] = [*PROJECTS, *DATA, *CREDENTIALS, *MODELS, *EXPERIMENTS, *RUNS, *REVIEWS, *WORKSPACES]

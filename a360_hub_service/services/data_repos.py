@@ -8,7 +8,7 @@ from sqlalchemy import event, func, select
 from sqlalchemy.orm import Session
 
 from ..backends.storage.base import AWS, LOCAL, Storage
-from ..entities import Credential, DataRepo, Project, Run, new_id
+from ..entities import Artifact, Credential, DataRepo, Project, Run, new_id
 from ..errors import Conflict, FieldError, Invalid
 from . import volumes
 from .context import Actor, Context
@@ -132,6 +132,15 @@ def delete(session: Session, repo: DataRepo) -> None:
         )
     _forget_credential(session, repo.id)
     session.delete(repo)
+
+
+def run_of(session: Session, repo: DataRepo, key: str) -> str | None:
+    """The run that a file, or a file of a folder, is an artifact of."""
+    below = Artifact.file_key.startswith(f"{key}/", autoescape=True)
+    query = (
+        select(Run.id).join(Artifact).where(Run.data_repo_id == repo.id, (Artifact.file_key == key) | below)
+    )
+    return session.scalar(query.limit(1))
 
 
 def forget_credentials(session: Session, project: Project) -> None:

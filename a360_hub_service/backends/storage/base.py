@@ -22,6 +22,7 @@ from .keys import check_prefix
 
 if TYPE_CHECKING:
     from ...secrets import Secrets
+    from .s3_account import S3Account
 
 LOCAL, AWS = "local", "aws"
 CHUNK = 1024 * 1024
@@ -185,6 +186,10 @@ class Storage(ABC):
     def check(self) -> None:
         """See that the volume can be used now."""
 
+    @abstractmethod
+    def access(self) -> dict[str, str | None]:
+        """What code outside the service needs to reach the volume: its path, or its address and keys."""
+
     def list(
         self,
         prefix: str = "",
@@ -307,10 +312,23 @@ class StorageFactory:
 
     def bucket(self, settings: dict[str, Any], keys: dict[str, str], volume_name: str) -> Storage:
         """A bucket of an S3 server, by the settings and keys of a credential."""
+        account = self.account(settings, keys)
+        from .s3 import S3Storage
+
+        return S3Storage(account, volume_name)
+
+    def account(self, settings: dict[str, Any], keys: dict[str, str]) -> "S3Account":
+        """An account of an S3 server, by the settings and keys of a credential.
+
+        Raises
+        ------
+        Unavailable
+            If the libraries for it are not installed.
+        """
         try:
-            from .s3 import S3Account, S3Storage
+            from .s3_account import S3Account
         except ModuleNotFoundError as error:
             raise Unavailable(
                 "This installation cannot use S3 buckets.", hint="Install it as “a360[hub,s3]”."
             ) from error
-        return S3Storage(S3Account.of(settings, keys), volume_name)
+        return S3Account.of(settings, keys)

@@ -159,6 +159,10 @@ class FolderStorage(Storage):
                 hint="Ask the operator to bring it back.",
             )
 
+    def access(self) -> dict[str, str | None]:
+        """The path."""
+        return {"path": str(self.root)}
+
 
 class FolderWriter(Writer):
     """A file that is written under another name and renamed when it is whole.

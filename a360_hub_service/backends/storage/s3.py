@@ -209,6 +209,16 @@ class S3Storage(Storage):
         with self._translated():
             self.client.list_objects_v2(Bucket=self.bucket, MaxKeys=1)
 
+    def access(self) -> dict[str, str | None]:
+        """The address, with keys that end soon if the account has a role, else with the account's (C02)."""
+        account = self.account
+        keys = (
+            account.temporary_keys(self.bucket)
+            if account.role_arn
+            else {"access_key": account.access_key, "secret_access_key": account.access_secret}
+        )
+        return {"endpoint_url": account.endpoint_url, "region": account.region, **keys}
+
 
 class S3Writer(Writer):
     """A file on its way into a bucket: one request if it is small, a multipart upload if not."""

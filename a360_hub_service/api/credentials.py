@@ -1,0 +1,145 @@
+"""Credentials of accounts outside the platform."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import Field
+from sqlalchemy.orm import Session
+
+from ..entities import Credential
+from ..services import credentials
+from .routing import AsyncCall, Call, Form, Page, PageQuery, View
+
+ADDRESS = r"^https?://[^\s/?#@]+(/[^\s?#]*)?$"
+ROLE = r"^arn:[a-z0-9-]+:iam::[0-9]{12}:role/[\w+=,.@/-]+$"
+REGION = r"^[a-z0-9][a-z0-9-]{0,62}$"
+
+
+class S3Inputs(Form):
+    """What an S3 account needs (F097 to F100)."""
+
+    account_id: str | None = Field(None, pattern="^[0-9]{12}$", description="AWS account number.")
+    access_key: str = Field(min_length=1, max_length=256)
+    access_secret: str = Field(min_length=1, max_length=256)
+    region: str = Field(pattern=REGION)
+    endpoint_url: str | None = Field(
+        None, max_length=1000, pattern=ADDRESS, description="Address of an S3 server that is not AWS."
+    )
+    role_arn: str | None = Field(
+        None, max_length=1000, pattern=ROLE, description="A role for short-lived keys of notebooks."
+    )
+
+
+class S3InputsEdit(Form):
+    """What changes of an S3 account; what is left out stays."""
+
+    account_id: str | None = Field(None, pattern="^[0-9]{12}$")
+    access_key: str = Field("", min_length=1, max_length=256)
+    access_secret: str = Field("", min_length=1, max_length=256)
+    region: str = Field("", pattern=REGION)
+    endpoint_url: str | None = Field(None, max_length=1000, pattern=ADDRESS)
+    role_arn: str | None = Field(None, max_length=1000, pattern=ROLE)
+
+
+class CredentialForm(Form):
+    """A new credential (F084 to F087); data repos make their own (C03)."""
+
+    name: str = Field(min_length=1, max_length=128)
+    description: str = Field(min_length=1, max_length=2000)
+    category: Literal["data_source"] = "data_source"
+    service: Literal["aws_s3"] = "aws_s3"
+    groups: list[str] = Field(min_length=1, max_length=100, description="Groups whose members may use it.")
+    inputs: S3Inputs
+
+    def spec(self) -> credentials.CredentialSpec:
+        """What the use case takes."""
+        return credentials.CredentialSpec(**self.model_dump())
+
+
+class CredentialEdit(Form):
+    """What changes; what is left out stays, secrets too."""
+
+    name: str = Field("", min_length=1, max_length=128)
+    description: str = Field("", min_length=1, max_length=2000)
+    groups: list[str] = Field(default_factory=list, min_length=1, max_length=100)
+    inputs: S3InputsEdit = Field(default_factory=S3InputsEdit)
+
+
+class ConnectionView(View):
+    """What the last test of a credential found (F093)."""
+
+    at: datetime
+    ok: bool
+    message: str
+
+
+class CredentialView(View):
+    """A credential without its secrets."""
+
+    id: str
+    name: str
+    description: str
+    category: str
+    service: str
+    settings: dict[str, Any]
+    groups: list[str]
+    last_connection: ConnectionView | None
+    created_by: str
+    created_at: datetime
+    updated_at: datetime
+
+
+class CredentialsQuery(PageQuery):
+    """Which credentials, and in which order."""
+
+    category: Literal["data_source", "data_repo"] | None = Field(None, description="All when left out.")
+    sort: Literal["name", "service", "group", "last_connection"] = "name"
+
+
+def list_credentials(call: Call) -> Page[CredentialView]:
+    """List credentials"""
+    query = call.query
+    rows, cursor = credentials.list_credentials(
+        call.session, category=query.category, sort=query.sort, limit=query.limit, cursor=query.cursor
+    )
+    return Page(items=[CredentialView.model_validate(row) for row in rows], next_cursor=cursor)
+
+
+def create_credential(call: Call) -> CredentialView:
+    """Add a credential"""
+    row = credentials.create(call.session, call.context, call.actor, call.body.spec())
+    return CredentialView.model_validate(row)
+
+
+def get_credential(call: Call) -> CredentialView:
+    """Show a credential without its secrets"""
+    return CredentialView.model_validate(call.entity)
+
+
+def edit_credential(call: Call) -> CredentialView:
+    """Change a credential"""
+    changes = call.body.model_dump(exclude_unset=True)
+    return CredentialView.model_validate(credentials.edit(call.session, call.context, call.entity, changes))
+
+
+def delete_credential(call: Call) -> None:
+    """Delete a credential"""
+    credentials.delete(call.session, call.entity)
+
+
+async def test_credential(call: AsyncCall) -> ConnectionView:
+    """Test whether a credential works"""
+    credential_id = call.ids["credential_id"]
+
+    def prepared(session: Session) -> Callable[[], None]:
+        return credentials.connection(session, call.context, session.get_one(Credential, credential_id))
+
+    # The server may take its time: no transaction is open meanwhile.
+    found = await call.run(credentials.test, await call.db(prepared, write=False))
+
+    def stored(session: Session) -> None:
+        session.get_one(Credential, credential_id).last_connection = found
+
+    await call.db(stored)
+    return ConnectionView.model_validate(found)
