@@ -68,8 +68,7 @@ def fetch(repo: DataRepo, artifact: Artifact, folder: Path) -> Path:
             raise ArtifactError(
                 f"{artifact.name} was not loaded.",
                 f"The file {artifact.file_key} is not the one the run stored: its SHA-256 is "
-                f"{stored.sha256}, "
-                f"recorded was {artifact.sha256}.",
+                f"{stored.sha256}, recorded was {artifact.sha256}.",
                 "Somebody changed it in the data repo. Train again, or choose another run.",
             )
     return target

@@ -86,7 +86,7 @@ def of_features(train_features: Any, names: Sequence[str], expected_value: str) 
 
 
 def of_target(train_target: Any, expected_value: str) -> dict[str, dict[str, Any]]:
-    """Return the baseline of the target under its name, "target" when it has none; one per column of a frame."""
+    """Return the baseline of the target under its name ("target" without one), of a frame per column."""
     import pandas
 
     if hasattr(train_target, "columns"):

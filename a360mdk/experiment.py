@@ -298,8 +298,7 @@ def _warn_if_other_data(experiment: Experiment, train_features: Any) -> None:
     if found != experiment.input_signature:
         warnings.warn(
             f"The experiment {experiment.experiment_name} was created with other features: its input "
-            f"signature is "
-            f"'{experiment.input_signature}', train_features has '{found}'. It keeps its own; use a new "
+            f"signature is '{experiment.input_signature}', train_features has '{found}'. It keeps its own; use a new "
             "experiment_name for other features.",
             UserWarning,
             stacklevel=4,

@@ -36,8 +36,7 @@ class Settings:
         if missing:
             raise ConfigurationError(
                 "This Python process is not connected to an A360 project.",
-                f"The environment does not hold {', '.join(missing)}: only a workspace of a project has "
-                f"them.",
+                f"The environment lacks {', '.join(missing)}: only a workspace of a project has them.",
                 "Run the notebook in a workspace, or set these variables before the first call "
                 "(JUPYTERHUB_API_TOKEN is a token of your Hub account).",
             )
