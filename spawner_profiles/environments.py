@@ -24,7 +24,7 @@ IPYTHON_CONFIG = """\
 c = get_config()
 c.InteractiveShellApp.extensions.append("a360mdk.ipython")
 """
-SERVER_EXTENSIONS = {"ServerApp": {"jpserver_extensions": {"a360_server_extension.activity": True}}}
+SERVER_EXTENSIONS = {"ServerApp": {"jpserver_extensions": {"a360_server_extension": True}}}
 
 Progress = Callable[[str], None]
 
