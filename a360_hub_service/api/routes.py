@@ -8,6 +8,7 @@ from . import reviews as v
 from . import runs as r
 from . import workspaces as w
 from .routes_data import CREDENTIALS, DATA
+from .routes_delivery import DELIVERY, JOBS
 from .routing import Page, PageQuery, Route
 
 PREFIX = "api/v1"
@@ -329,4 +330,15 @@ REVIEWS = [
     ),
 ]
 
-ROUTES: list[Route] = [*PROJECTS, *DATA, *CREDENTIALS, *MODELS, *EXPERIMENTS, *RUNS, *REVIEWS, *WORKSPACES]
+ROUTES: list[Route] = [
+    *PROJECTS,
+    *DATA,
+    *CREDENTIALS,
+    *MODELS,
+    *EXPERIMENTS,
+    *RUNS,
+    *REVIEWS,
+    *WORKSPACES,
+    *DELIVERY,
+    *JOBS,
+]

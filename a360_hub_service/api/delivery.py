@@ -1,0 +1,337 @@
+"""Packages, publishing and endpoints."""
+
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, StringConstraints, field_validator
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from ..backends.base import Health
+from ..entities import Endpoint, Job, Package
+from ..errors import NotFound
+from ..policy import Action
+from ..services import endpoints, jobs, packaging, publishing
+from .jobs import JobView
+from .routing import AsyncCall, Call, Form, Page, View
+from .scope import authorise
+
+Name = Annotated[str, StringConstraints(max_length=255, pattern=r"^[A-Z_][A-Z0-9_]*$")]
+Value = Annotated[str, StringConstraints(max_length=32768, strip_whitespace=False)]
+Cores = Annotated[float, Field(gt=0, le=1024, allow_inf_nan=False)]
+Gigabytes = Annotated[float, Field(gt=0, le=65536, allow_inf_nan=False)]
+RESERVED = "A360_"
+
+
+class PackageForm(Form):
+    """How to package a model's final run (F288 to F305)."""
+
+    wrapper: Literal["flask", "mqtt"] = Field("flask", description="Only `flask` is offered now.")
+    repository: str = Field(min_length=1, max_length=2000, description="Ends in `.git`.")
+    branch: str | None = Field(None, max_length=250, description="Or a tag; the default branch if left out.")
+    script_name: str = Field(min_length=4, max_length=500, pattern=r"\.py$")
+    call_function: str = Field("predict", max_length=100, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    input_format: Literal["JSON", "Text"] = "JSON"
+    output_format: Literal["JSON"] = "JSON"
+    validation_input: str | None = Field(None, max_length=500_000)
+    validation_output: str | None = Field(None, max_length=500_000)
+    listen_topic: str | None = Field(None, max_length=500, description="Of the wrapper `mqtt` only.")
+    respond_topic: str | None = Field(None, max_length=500, description="Of the wrapper `mqtt` only.")
+    base_image: str | None = Field(None, max_length=500, description="Ours if left out.")
+    dependencies: str = Field("requirements.txt", min_length=1, max_length=500)
+    registry_type: Literal["none", "ecr", "oci"] = Field("none", description="Only `none` is offered now.")
+    registry_url: str | None = Field(None, max_length=2000, description="None without a registry.")
+    builder: str | None = Field(None, max_length=64, description="The operator's choice if left out.")
+
+    @field_validator("wrapper")
+    @classmethod
+    def _offered_wrapper(cls, value: str) -> str:
+        if value != "flask":
+            raise ValueError(f"{value} is not available in this installation yet; offered is: flask")
+        return value
+
+    @field_validator("registry_type")
+    @classmethod
+    def _offered_registry(cls, value: str) -> str:
+        if value != "none":
+            raise ValueError(f"{value} is not available in this installation yet; offered is: none")
+        return value
+
+    @field_validator("listen_topic", "respond_topic", "registry_url")
+    @classmethod
+    def _without_use(cls, value: str | None) -> str | None:
+        if value:
+            raise ValueError("has no meaning with this wrapper and registry; leave it out")
+        return None
+
+    def spec(self) -> packaging.PackageSpec:
+        """What the use case takes."""
+        unused = {"listen_topic", "respond_topic", "registry_type", "registry_url"}
+        return packaging.PackageSpec(**self.model_dump(exclude=unused, exclude_none=True))
+
+
+class PublishForm(Form):
+    """How to run a model's package (F310 to F321)."""
+
+    target: str | None = Field(None, max_length=64, description="The operator's choice if left out.")
+    replicas: int = Field(1, ge=1, le=20)
+    cpu_request: Cores = Field(description="Cores each replica has for itself.")
+    cpu_limit: Cores = Field(description="Cores a replica may use.")
+    memory_request: Gigabytes = Field(description="GB each replica has for itself.")
+    memory_limit: Gigabytes = Field(description="GB a replica may use.")
+    environment: dict[Name, Value] = Field(
+        default_factory=dict,
+        max_length=100,
+        description=f"Environment variables of the replicas; names do not begin with {RESERVED}.",
+    )
+
+    @field_validator("environment")
+    @classmethod
+    def _usable(cls, value: dict[str, str]) -> dict[str, str]:
+        if wrong := next((name for name in value if name.startswith(RESERVED)), None):
+            raise ValueError(f"{wrong}: names that begin with {RESERVED} are the platform's")
+        if wrong := next((name for name in value if "\0" in value[name]), None):
+            raise ValueError(f"{wrong}: the value holds a character that no environment takes")
+        return value
+
+    def spec(self) -> publishing.PublishSpec:
+        """What the use case takes."""
+        return publishing.PublishSpec(**self.model_dump(exclude_none=True))
+
+
+class KeyForm(Form):
+    """A new key."""
+
+    overlap_seconds: int = Field(
+        3600, ge=0, le=30 * 86400, description="How long the keys there are stay valid."
+    )
+
+
+class PackageView(View):
+    """What packaging made."""
+
+    id: str
+    model_id: str
+    run_id: str
+    status: str
+    builder: str
+    slug: str = Field("", description="Name of the endpoint it is made for.")
+    reference: str | None
+    digest: str | None
+    size: int | None
+    commit: str | None
+    lock_sha256: str | None
+    form: dict[str, Any]
+    job_id: str | None = None
+    error: str | None = None
+    hint: str | None = None
+    created_by: str
+    created_at: datetime
+
+
+class KeyView(View):
+    """A key of an endpoint, without the key."""
+
+    id: str
+    prefix: str
+    created_by: str
+    created_at: datetime
+    expires_at: datetime | None
+
+
+class EndpointView(View):
+    """A published model and what runs of it now."""
+
+    id: str
+    model_id: str
+    project_id: str
+    model_name: str
+    version: str
+    package_id: str
+    slug: str
+    url: str | None
+    target: str
+    status: str = Field(
+        description="`running`, `degraded`, `starting`, `absent`, `withdrawn`; `unknown` if nobody answers."
+    )
+    message: str
+    replicas: int
+    ready_replicas: int
+    cpu_request: float
+    cpu_limit: float
+    memory_request: float
+    memory_limit: float
+    limits: str = Field(description="Which of these the machine applies.")
+    environment_names: list[str]
+    keys: list[KeyView]
+    call_example: str | None
+    created_by: str
+    created_at: datetime
+    updated_at: datetime
+
+
+class PublishView(View):
+    """A publication that has begun. The key is shown this once."""
+
+    job: JobView
+    endpoint: EndpointView
+    api_key: str
+
+
+class ApiKeyView(View):
+    """A key, shown this once."""
+
+    api_key: str
+
+
+class BackendView(View):
+    """A builder or a target, and whether it works on this machine now."""
+
+    name: str
+    description: str
+    available: bool
+    reason: str
+
+
+def package_view(session: Session, package: Package) -> PackageView:
+    """A package with the job that makes it."""
+    view = PackageView.model_validate(package)
+    view.slug = view.form.pop("slug", "")
+    job = jobs.job_of(session, package.id)
+    if job is not None:
+        view.job_id, view.error, view.hint = job.id, job.error, job.hint
+    return view
+
+
+def endpoint_view(call: Call | AsyncCall, endpoint: Endpoint, live: endpoints.Live) -> EndpointView:
+    """An endpoint with what runs of it; loaded in a session, since it reads keys and model."""
+    model, form = endpoint.model, endpoint.form
+    environment = call.context.secrets.decrypt(endpoint.environment) if endpoint.environment else {}
+    columns = (
+        "id",
+        "model_id",
+        "package_id",
+        "slug",
+        "url",
+        "target",
+        "created_by",
+        "created_at",
+        "updated_at",
+    )
+    return EndpointView(
+        **{name: getattr(endpoint, name) for name in columns},
+        project_id=model.project_id,
+        model_name=model.model_name,
+        version=model.version,
+        status=live.status,
+        message=live.message,
+        replicas=form["replicas"],
+        ready_replicas=live.ready_replicas,
+        cpu_request=form["cpu_request"],
+        cpu_limit=form["cpu_limit"],
+        memory_request=form["memory_request"],
+        memory_limit=form["memory_limit"],
+        limits=live.limits,
+        environment_names=sorted(environment),
+        keys=[KeyView.model_validate(key) for key in endpoint.keys],
+        call_example=endpoints.call_example(endpoint.url) if endpoint.url else None,
+    )
+
+
+async def package_model(call: AsyncCall) -> JobView:
+    """Package a model's final run"""
+    spec = call.body.spec()
+    await call.run(packaging.require_builder, call.context, spec.builder)
+
+    def work(session: Session) -> JobView:
+        model = authorise(session, call.actor, Action.MODEL_PACKAGE, call.ids)
+        return JobView.model_validate(packaging.request(session, call.context, call.actor, model, spec))
+
+    return await call.db(work)
+
+
+def list_packages(call: Call) -> Page[PackageView]:
+    """List a model's packages, newest first"""
+    rows, cursor = packaging.list_packages(
+        call.session, call.entity, limit=call.query.limit, cursor=call.query.cursor
+    )
+    return Page(items=[package_view(call.session, row) for row in rows], next_cursor=cursor)
+
+
+def get_package(call: Call) -> PackageView:
+    """Show a package"""
+    return package_view(call.session, call.entity)
+
+
+def publish_model(call: Call) -> PublishView:
+    """Publish a model's package; the answer holds the API key, this once"""
+    done = publishing.request(call.session, call.context, call.actor, call.entity, call.body.spec())
+    return PublishView(
+        job=JobView.model_validate(done.job),
+        endpoint=endpoint_view(
+            call, done.endpoint, endpoints.Live("starting", done.endpoint.form["replicas"])
+        ),
+        api_key=done.api_key,
+    )
+
+
+def withdraw_model(call: Call) -> JobView:
+    """Take a published model's endpoint away"""
+    job: Job = publishing.withdraw(call.session, call.context, call.actor, call.entity)
+    return JobView.model_validate(job)
+
+
+def list_endpoints(call: Call) -> Page[EndpointView]:
+    """List the endpoints of the caller's projects"""
+    rows, cursor = endpoints.list_endpoints(
+        call.session, call.actor, limit=call.query.limit, cursor=call.query.cursor
+    )
+    return Page(items=[_now(call, row) for row in rows], next_cursor=cursor)
+
+
+def get_model_endpoint(call: Call) -> EndpointView:
+    """Show a model's endpoint"""
+    endpoint = call.session.scalar(select(Endpoint).where(Endpoint.model_id == call.entity.id))
+    if endpoint is None:
+        raise NotFound("The model was not published yet.", hint="Package and publish it first.")
+    return _now(call, endpoint)
+
+
+def get_endpoint(call: Call) -> EndpointView:
+    """Show an endpoint"""
+    return _now(call, call.entity)
+
+
+def _now(call: Call, endpoint: Endpoint) -> EndpointView:
+    return endpoint_view(call, endpoint, endpoints.live_status(call.context, endpoint))
+
+
+def add_endpoint_key(call: Call) -> ApiKeyView:
+    """Make a new key; the ones there are open the endpoint for a while longer"""
+    overlap = timedelta(seconds=call.body.overlap_seconds)
+    return ApiKeyView(api_key=endpoints.rotate(call.session, call.context, call.actor, call.entity, overlap))
+
+
+async def list_builders(call: AsyncCall) -> Page[BackendView]:
+    """List the builders of packages"""
+    return await _backends(call, list(call.context.builders.values()))
+
+
+async def list_targets(call: AsyncCall) -> Page[BackendView]:
+    """List where models can be published"""
+    return await _backends(call, list(call.context.targets.values()))
+
+
+async def _backends(call: AsyncCall, backends: list[Any]) -> Page[BackendView]:
+    items = []
+    for backend in backends:
+        health: Health = await call.run(backend.health)
+        items.append(
+            BackendView(
+                name=backend.name,
+                description=backend.description,
+                available=health.available,
+                reason=health.reason,
+            )
+        )
+    return Page(items=items)

@@ -1,0 +1,283 @@
+"""Endpoints: what runs, how to call it, the keys that open it, and how it is found again after a restart
+(rows F325 to F331)."""
+
+import hashlib
+import logging
+import secrets
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session, joinedload
+
+from ..backends.base import BackendError, Log
+from ..backends.images.base import BuiltPackage
+from ..backends.targets.base import Target
+from ..backends.targets.types import EndpointSpec, EndpointStatus, KeyRecord
+from ..entities import Collaborator, Endpoint, EndpointKey, Job, Model, Package, utcnow
+from ..errors import Conflict, Unavailable
+from ..jobs.work import ACTIVE
+from ..lifecycle import State
+from .context import Actor, Context
+from .models import lock
+from .paging import page
+
+log = logging.getLogger("a360.endpoints")
+
+RUNNING, STOPPED = "running", "stopped"
+"""What is wanted of an endpoint (``Endpoint.desired``)."""
+WITHDRAWN, UNKNOWN = "withdrawn", "unknown"
+"""Statuses of a view, beside those of targets."""
+STATUS_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """What runs now: ``running``, ``degraded``, ``starting``, ``absent``, ``withdrawn`` or ``unknown``."""
+
+    status: str
+    replicas: int = 0
+    ready_replicas: int = 0
+    limits: str = ""
+    message: str = ""
+
+
+def endpoint_of(session: Session, model: Model) -> Endpoint | None:
+    """A model's endpoint, running or withdrawn; ``None`` if it was never published."""
+    return session.scalar(select(Endpoint).where(Endpoint.model_id == model.id))
+
+
+def list_endpoints(
+    session: Session, actor: Actor, *, limit: int, cursor: str | None
+) -> tuple[Sequence[Endpoint], str | None]:
+    """The endpoints of the caller's projects that run or are being started, newest first."""
+    mine = select(Collaborator.project_id).where(Collaborator.user_name == actor.name)
+    query = select(Endpoint).join(Model).where(Model.project_id.in_(mine), Endpoint.desired == RUNNING)
+    query = query.options(joinedload(Endpoint.model))
+    return page(session, query, Endpoint.id, limit=limit, cursor=cursor)
+
+
+def call_example(url: str) -> str:
+    """A call that works once key and body are filled in (F328 to F330)."""
+    return (
+        f"curl -X POST '{url}' \\\n"
+        "  -H 'Content-Type: application/json' \\\n"
+        "  -H 'apikey: REPLACE-WITH-YOUR-API-KEY' \\\n"
+        "  -d '{}'"
+    )
+
+
+class StatusCache:
+    """Asks targets at most once a second for each endpoint, however many people watch it."""
+
+    def __init__(self, seconds: float = STATUS_SECONDS) -> None:
+        self.seconds = seconds
+        self._lock = threading.Lock()
+        self._known: dict[tuple[int, str], tuple[float, Live]] = {}
+
+    def get(self, target: Target, slug: str) -> Live:
+        """What runs under a slug; may block as long as the target takes to answer."""
+        key, now = (id(target), slug), time.monotonic()
+        with self._lock:
+            known = self._known.get(key)
+        if known is not None and now - known[0] < self.seconds:
+            return known[1]
+        live = _ask(target, slug)
+        with self._lock:
+            self._known = {k: v for k, v in self._known.items() if now - v[0] < self.seconds}
+            self._known[key] = (time.monotonic(), live)
+        return live
+
+
+_statuses = StatusCache()
+
+
+def live_status(context: Context, endpoint: Endpoint) -> Live:
+    """What runs of an endpoint now, not older than a second."""
+    if endpoint.desired != RUNNING:
+        return Live(WITHDRAWN)
+    target = context.targets.get(endpoint.target)
+    if target is None:
+        return Live(UNKNOWN, message=f"The target “{endpoint.target}” is not configured any more.")
+    return _statuses.get(target, endpoint.slug)
+
+
+def _ask(target: Target, slug: str) -> Live:
+    try:
+        status: EndpointStatus = target.status(slug)
+    except BackendError as error:
+        return Live(UNKNOWN, message=error.message)
+    except Exception:
+        log.exception("the target %s could not be asked about %s", target.name, slug)
+        return Live(UNKNOWN, message=f"The target “{target.name}” does not answer.")
+    return Live(status.status, status.replicas, status.ready_replicas, status.limits, status.message)
+
+
+def new_key(session: Session, endpoint: Endpoint, actor: str) -> str:
+    """Add a key to an endpoint and return it: the only time anybody sees it (C14)."""
+    key = f"a360_{secrets.token_urlsafe(32)}"
+    digest = hashlib.sha256(key.encode()).hexdigest()
+    session.add(EndpointKey(endpoint_id=endpoint.id, sha256=digest, prefix=key[:12], created_by=actor))
+    session.flush()
+    session.expire(endpoint, ["keys"])
+    return key
+
+
+def rotate(session: Session, context: Context, actor: Actor, endpoint: Endpoint, overlap: timedelta) -> str:
+    """Make a new key; those there are open the endpoint for ``overlap`` longer (C14).
+
+    Raises
+    ------
+    Conflict
+        Unless the endpoint is published.
+    Unavailable
+        If the target does not take the keys; then they stay as they were.
+    """
+    model = endpoint.model
+    lock(session, model)
+    if model.status != State.PUBLISHED or endpoint.desired != RUNNING:
+        raise Conflict(
+            f"“{model.model_name}” {model.version} is “{model.status}”; keys belong to published models.",
+            hint="Publish it; that makes a new key too.",
+        )
+    now = utcnow()
+    until = now + overlap
+    for key in endpoint.keys:
+        if key.expires_at is not None and key.expires_at <= now:
+            session.delete(key)
+        elif key.expires_at is None or key.expires_at > until:
+            key.expires_at = until
+    session.flush()
+    value = new_key(session, endpoint, actor.name)
+    try:
+        # Before the commit: a key that was told but opens nothing would be worse than none.
+        target_of(context, endpoint).write_keys(endpoint.slug, key_records(endpoint))
+    except BackendError as error:
+        raise Unavailable(f"The keys could not be changed. {error.message}", hint=error.hint) from error
+    return value
+
+
+def key_records(endpoint: Endpoint) -> list[KeyRecord]:
+    """The keys as targets take them."""
+    return [KeyRecord(key.id, key.sha256, _iso(key.expires_at)) for key in endpoint.keys]
+
+
+def _iso(moment: datetime | None) -> str:
+    return moment.isoformat() if moment else ""
+
+
+def target_of(context: Context, endpoint: Endpoint) -> Target:
+    """Where an endpoint runs.
+
+    Raises
+    ------
+    Unavailable
+        If the operator took that target away.
+    """
+    target = context.targets.get(endpoint.target)
+    if target is None:
+        raise Unavailable(
+            f"The target “{endpoint.target}” is not configured any more.",
+            hint="Ask the operator to put it back; what runs there cannot be reached without it.",
+        )
+    return target
+
+
+def spec_of(context: Context, endpoint: Endpoint) -> EndpointSpec:
+    """What should run, from the database alone; the same each time, so that targets recognise it."""
+    package = endpoint.package
+    form = endpoint.form
+    environment = context.secrets.decrypt(endpoint.environment) if endpoint.environment else {}
+    return EndpointSpec(
+        slug=endpoint.slug,
+        package=built_package(package),
+        replicas=form["replicas"],
+        cpu_request=form["cpu_request"],
+        cpu_limit=form["cpu_limit"],
+        memory_request=form["memory_request"],
+        memory_limit=form["memory_limit"],
+        environment=environment,
+        labels={"a360.model": endpoint.model_id, "a360.endpoint": endpoint.id},
+    )
+
+
+def built_package(package: Package) -> BuiltPackage:
+    """A finished package as backends know it."""
+    return BuiltPackage(
+        builder=package.builder,
+        reference=package.reference or "",
+        digest=package.digest or "",
+        size=package.size or 0,
+        lock_sha256=package.lock_sha256 or "",
+    )
+
+
+def load_for_target(
+    context: Context, session: Session, endpoint_id: str
+) -> tuple[EndpointSpec, list[KeyRecord]]:
+    """What a target needs to run an endpoint."""
+    endpoint = session.get_one(Endpoint, endpoint_id)
+    return spec_of(context, endpoint), key_records(endpoint)
+
+
+def restore(context: Context) -> None:
+    """Find again what runs and start what should: called in the background when the service starts.
+
+    Endpoints the database does not know are reported and left alone: they may be another platform's.
+    """
+    for target in context.targets.values():
+        try:
+            target.restore(_logger_of(target.name))
+        except Exception:
+            log.exception("the target %s could not be restored", target.name)
+    with context.database.session(write=False) as session:
+        busy = select(Job.model_id).where(Job.status.in_(ACTIVE))
+        rows = session.execute(
+            select(Endpoint.id, Endpoint.slug, Endpoint.target)
+            .where(Endpoint.desired == RUNNING, Endpoint.model_id.not_in(busy))
+            .order_by(Endpoint.id)
+        ).tuples()
+        wanted = list(rows)
+        known = set(session.scalars(select(Endpoint.slug)))
+    for endpoint_id, slug, name in wanted:
+        try:
+            _restore_one(context, endpoint_id, slug, name)
+        except Exception:
+            log.exception("the endpoint %s could not be restored", slug)
+    _report_unknown(context, known)
+
+
+def _restore_one(context: Context, endpoint_id: str, slug: str, target_name: str) -> None:
+    target = context.targets.get(target_name)
+    if target is None:
+        log.error("the endpoint %s is on the target %s, which is not configured", slug, target_name)
+        return
+    status = target.status(slug)
+    log.info("the endpoint %s is %s (%d of %d)", slug, status.status, status.ready_replicas, status.replicas)
+    if status.status != "absent":
+        return
+    with context.database.session(write=False) as session:
+        spec, keys = load_for_target(context, session, endpoint_id)
+    target.write_keys(slug, keys)
+    target.apply(spec, _logger_of(slug))
+
+
+def _logger_of(name: str) -> Log:
+    def write(line: str) -> None:
+        log.info("%s: %s", name, line)
+
+    return write
+
+
+def _report_unknown(context: Context, known: set[str]) -> None:
+    for target in context.targets.values():
+        try:
+            unknown = [slug for slug in target.slugs() if slug not in known]
+        except Exception:
+            log.exception("the target %s could not be asked what runs", target.name)
+            continue
+        for slug in unknown:
+            log.warning("%s runs an endpoint %s that the database does not know", target.name, slug)

@@ -1,0 +1,73 @@
+"""Jobs: how one is begun, and what is shown of it."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from ..entities import Job, Model
+from ..errors import Conflict
+from ..jobs.work import ACTIVE
+from .context import Actor, Context
+from .models import lock
+from .paging import page
+
+PACKAGE, PUBLISH, WITHDRAW = "package", "publish", "withdraw"
+_DOING = {PACKAGE: "packaged", PUBLISH: "published", WITHDRAW: "withdrawn"}
+
+
+def refuse_second(session: Session, model: Model) -> None:
+    """Hold the model's row, and refuse while a job works on the model.
+
+    Raises
+    ------
+    Conflict
+        Saying what is being done.
+    """
+    lock(session, model)
+    active = session.scalar(select(Job).where(Job.model_id == model.id, Job.status.in_(ACTIVE)))
+    if active is not None:
+        raise _busy(model, _DOING[active.kind])
+
+
+def begin(
+    session: Session, context: Context, actor: Actor, model: Model, *, kind: str, subject_id: str
+) -> Job:
+    """Make a job that starts when the caller's transaction is committed.
+
+    Raises
+    ------
+    Conflict
+        If another one got ahead.
+    """
+    job = Job(kind=kind, model_id=model.id, subject_id=subject_id, created_by=actor.name, status="queued")
+    session.add(job)
+    try:
+        session.flush()
+    except IntegrityError:
+        # The index on active jobs is what decides, whatever was seen before.
+        raise _busy(model, "worked on") from None
+    context.jobs.journal.add(session, job.id, "status", "queued")
+    context.jobs.enqueue(session, job)
+    return job
+
+
+def list_jobs(
+    session: Session, model: Model, *, limit: int, cursor: str | None
+) -> tuple[Sequence[Job], str | None]:
+    """A model's jobs, newest first (F271)."""
+    return page(session, select(Job).where(Job.model_id == model.id), Job.id, limit=limit, cursor=cursor)
+
+
+def job_of(session: Session, subject_id: str) -> Job | None:
+    """The newest job about a package or endpoint."""
+    query = select(Job).where(Job.subject_id == subject_id).order_by(Job.id.desc()).limit(1)
+    return session.scalar(query)
+
+
+def _busy(model: Model, doing: str) -> Conflict:
+    return Conflict(
+        f"“{model.model_name}” {model.version} is being {doing} right now.",
+        hint="Follow the log of that job; when it has ended you can go on.",
+    )

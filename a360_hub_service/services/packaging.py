@@ -1,0 +1,280 @@
+"""Packages: from an approved model and a script in a git repository to something that can be published
+(rows F285 to F308)."""
+
+import hashlib
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from ..backends.base import BackendError
+from ..backends.images.base import ARTIFACT_NAMES, BuildRequest, ImageBuilder
+from ..backends.images.script import check_script
+from ..entities import Artifact, DataRepo, Experiment, Job, Model, Package, Project, Run
+from ..errors import Conflict, FieldError, Invalid, Unavailable
+from ..jobs.work import Failure, JobKind, Step, Work
+from ..lifecycle import Command
+from . import jobs
+from .context import Actor, Context
+from .endpoints import endpoint_of
+from .models import FINAL_RUN_ARTIFACT, transition
+from .naming import slugify
+from .paging import page
+
+SLUG_LIMIT = 50
+_CHUNK = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class PackageSpec:
+    """The form of F288 to F305. ``builder`` is empty for the operator's default."""
+
+    repository: str
+    script_name: str
+    branch: str = ""
+    call_function: str = "predict"
+    wrapper: str = "flask"
+    input_format: str = "JSON"
+    output_format: str = "JSON"
+    validation_input: str = ""
+    validation_output: str = ""
+    base_image: str = ""
+    dependencies: str = "requirements.txt"
+    builder: str = ""
+
+
+def request(session: Session, context: Context, actor: Actor, model: Model, spec: PackageSpec) -> Job:
+    """Begin to package a model's final run (F306).
+
+    Raises
+    ------
+    WrongState
+        If the model is not approved.
+    Conflict
+        While another job works on the model, or if its final run has no model to serve.
+    Invalid
+        For a builder that is not offered or a repository address that is not allowed.
+    """
+    jobs.refuse_second(session, model)
+    transition(session, model, Command.PACKAGE, actor.name)
+    builder = choose_builder(context, spec.builder)
+    try:
+        context.git.check_url(spec.repository)
+    except BackendError as error:
+        raise invalid(error) from error
+    run = session.get(Run, model.best_run_id or "")
+    if run is None or FINAL_RUN_ARTIFACT not in {artifact.name for artifact in run.artifacts}:
+        raise Conflict(
+            "The model's final run has no model that could be served.",
+            hint="Send the model back to Draft and choose a final run that logged its model.",
+        )
+    package = Package(
+        model_id=model.id,
+        run_id=run.id,
+        builder=builder.name,
+        form=asdict(spec) | {"builder": builder.name, "slug": endpoint_slug(session, model)},
+        created_by=actor.name,
+        status="building",
+    )
+    session.add(package)
+    session.flush()
+    return jobs.begin(session, context, actor, model, kind=jobs.PACKAGE, subject_id=package.id)
+
+
+def choose_builder(context: Context, name: str) -> ImageBuilder:
+    """The builder of this name, or the operator's default for an empty one.
+
+    Raises
+    ------
+    Invalid
+        If there is none, naming those there are.
+    """
+    builder = context.builders.get(name or context.settings.default_builder)
+    if builder is None:
+        raise Invalid.field(
+            "builder", f"there is no “{name}”", hint=f"Offered here: {', '.join(sorted(context.builders))}."
+        )
+    return builder
+
+
+def require_builder(context: Context, name: str) -> None:
+    """Refuse a builder that cannot work now; asks the world outside, so call it without a transaction.
+
+    Raises
+    ------
+    Unavailable
+        Saying why.
+    """
+    builder = choose_builder(context, name)
+    health = builder.health()
+    if not health.available:
+        raise Unavailable(
+            f"Packages of the kind “{builder.name}” cannot be built now. {health.reason}",
+            hint="Choose another builder, or ask the operator.",
+        )
+
+
+def endpoint_slug(session: Session, model: Model) -> str:
+    """The name of a model's endpoint in its address (C10); the one it has, once it was published.
+
+    Where another model's name leads to the same slug, a hash of the identifier sets it apart.
+    """
+    if endpoint := endpoint_of(session, model):
+        return endpoint.slug
+    slug = _plain_slug(model.project.slug, model.model_name, model.version)
+    others = select(Project.slug, Model.model_name, Model.version).join(Project).where(Model.id != model.id)
+    if any(_plain_slug(*other) == slug for other in session.execute(others).tuples()):
+        slug = f"{slug[: SLUG_LIMIT - 9].strip('-')}-{hashlib.sha256(model.id.encode()).hexdigest()[:8]}"
+    return slug
+
+
+def _plain_slug(project: str, name: str, version: str) -> str:
+    return slugify(f"{project}-{name}-{version}", limit=SLUG_LIMIT)
+
+
+def list_packages(
+    session: Session, model: Model, *, limit: int, cursor: str | None
+) -> tuple[Sequence[Package], str | None]:
+    """A model's packages, newest first."""
+    query = select(Package).where(Package.model_id == model.id)
+    return page(session, query, Package.id, limit=limit, cursor=cursor)
+
+
+def invalid(error: BackendError) -> Invalid:
+    """What a backend says about a form, as an error of its field."""
+    fields = [FieldError(error.field, error.message)] if error.field else []
+    return Invalid(error.message, hint=error.hint, errors=fields)
+
+
+def _fetch(work: Work) -> None:
+    """Bring the repository; it appears whole or not at all, so what is there is complete."""
+    package = _package(work)
+    repo = work.folder / "repo"
+    if repo.exists() and package.commit:
+        work.log(f"The repository is there already, at commit {package.commit}.")
+        return
+    shutil.rmtree(repo, ignore_errors=True)
+    commit = work.context.git.fetch(package.form["repository"], package.form["branch"], repo, work.log)
+    with work.context.database.session() as session:
+        session.get_one(Package, package.id).commit = commit
+
+
+def _check(work: Work) -> None:
+    form = _package(work).form
+    check_script(work.folder / "repo", form["script_name"], form["call_function"])
+
+
+def _collect(work: Work) -> None:
+    """Copy the final run's artifacts out of its data repo, and see that they are what was logged."""
+    with work.context.database.session(write=False) as session:
+        run = session.get_one(Run, session.get_one(Package, work.subject_id).run_id)
+        artifacts = [artifact for artifact in run.artifacts if artifact.name in ARTIFACT_NAMES]
+        storage = work.context.storages.open(session, session.get_one(DataRepo, run.data_repo_id))
+    folder = work.folder / "artifacts"
+    folder.mkdir(exist_ok=True)
+    for artifact in artifacts:
+        path = folder / artifact.name
+        if not _is_intact(path, artifact):
+            storage.download(artifact.file_key, path)
+        if not _is_intact(path, artifact):
+            raise Conflict(
+                f"The artifact “{artifact.name}” was changed after its run had logged it.",
+                hint="Log the run again, choose it as the final run and have it reviewed.",
+            )
+        work.log(f"Took {artifact.name} ({artifact.size:,} bytes, SHA-256 {artifact.sha256[:12]}…).")
+
+
+def _is_intact(path: Path, artifact: Artifact) -> bool:
+    if not path.is_file() or path.stat().st_size != artifact.size:
+        return False
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() == artifact.sha256
+
+
+def _build(work: Work) -> None:
+    """Resolve, assemble and validate; the builder does not make one package twice."""
+    package, manifest = _package(work), _manifest(work)
+    form = dict(package.form)
+    builder = choose_builder(work.context, package.builder)
+    folder = work.folder / "artifacts"
+    slug = form.pop("slug")
+    if form["base_image"] and package.builder == "bundle":
+        work.log("Warning: a bundle has no base image; the one of the form is not used.")
+    built = builder.build(
+        BuildRequest(
+            package_id=package.id,
+            slug=slug,
+            manifest=manifest,
+            artifact_files={name: folder / name for name in ARTIFACT_NAMES if (folder / name).exists()},
+            repo_dir=work.folder / "repo",
+            commit=package.commit or "",
+            labels={"a360.model": work.model_id, "a360.package": package.id},
+            **{name: form[name] for name in form if name not in ("repository", "branch", "builder")},
+        ),
+        work.log,
+    )
+    with work.context.database.session() as session:
+        row = session.get_one(Package, package.id)
+        row.reference, row.digest, row.size = built.reference, built.digest, built.size
+        row.lock_sha256 = built.lock_sha256 or None
+
+
+def _manifest(work: Work) -> dict[str, object]:
+    """What the package says about the model."""
+    with work.context.database.session(write=False) as session:
+        run = session.get_one(Run, session.get_one(Package, work.subject_id).run_id)
+        experiment = session.get_one(Experiment, run.experiment_id)
+        model = session.get_one(Model, work.model_id)
+        manifest: dict[str, object] = {
+            "project": model.project.name,
+            "model_name": model.model_name,
+            "version": model.version,
+            "model_flavor": experiment.model_flavor,
+            "input_signature": experiment.input_signature,
+            "output_signature": experiment.output_signature,
+            "feature_names": experiment.feature_names,
+        }
+        if experiment.pipeline_name:
+            manifest["pipeline_name"] = experiment.pipeline_name
+        return manifest
+
+
+def _package(work: Work) -> Package:
+    with work.context.database.session(write=False) as session:
+        return session.get_one(Package, work.subject_id)
+
+
+def _succeed(session: Session, work: Work) -> None:
+    session.get_one(Package, work.subject_id).status = "ready"
+    model = session.get_one(Model, work.model_id)
+    transition(session, model, Command.PACKAGE_SUCCEEDED, work.actor)
+
+
+def _fail(session: Session, work: Work, failure: Failure) -> None:
+    session.get_one(Package, work.subject_id).status = "failed"
+    model = session.get_one(Model, work.model_id)
+    transition(session, model, Command.PACKAGE_FAILED, work.actor, failure.error)
+
+
+def _undo(work: Work) -> None:
+    package = _package(work)
+    builder = work.context.builders.get(package.builder)
+    if builder is not None:
+        builder.remove(package.id, package.form["slug"])
+
+
+PACKAGE = JobKind(
+    name=jobs.PACKAGE,
+    steps=(
+        Step("fetch", "Fetching the repository", _fetch),
+        Step("check", "Checking the script", _check),
+        Step("collect", "Collecting the model and its artifacts", _collect),
+        Step("build", "Resolving dependencies, assembling and validating the package", _build),
+    ),
+    succeed=_succeed,
+    fail=_fail,
+    undo=_undo,
+)

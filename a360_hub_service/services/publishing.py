@@ -1,0 +1,249 @@
+"""Publishing: a package becomes an endpoint, and stops being one (rows F309 to F324)."""
+
+import logging
+from dataclasses import asdict, dataclass, field
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from ..backends.targets.base import Target
+from ..entities import Endpoint, EndpointKey, Job, Model, Package
+from ..errors import Conflict, FieldError, Invalid, Unavailable
+from ..jobs.work import Failure, JobKind, Step, Work
+from ..lifecycle import Command, State, next_state
+from . import jobs
+from .context import Actor, Context
+from .endpoints import (
+    RUNNING,
+    STOPPED,
+    built_package,
+    endpoint_of,
+    load_for_target,
+    new_key,
+    target_of,
+)
+from .models import transition
+from .packaging import endpoint_slug
+
+log = logging.getLogger("a360.endpoints")
+
+
+@dataclass(frozen=True, slots=True)
+class PublishSpec:
+    """The form of F313 to F321. CPUs are cores, memory is in GB; ``target`` is empty for the default."""
+
+    cpu_request: float
+    cpu_limit: float
+    memory_request: float
+    memory_limit: float
+    replicas: int = 1
+    target: str = ""
+    environment: dict[str, str] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """An order to publish: its job, its endpoint, and the key that is shown this once."""
+
+    job: Job
+    endpoint: Endpoint
+    api_key: str = field(repr=False)
+
+
+def request(session: Session, context: Context, actor: Actor, model: Model, spec: PublishSpec) -> Published:
+    """Begin to publish a model's package, with a new key (F314, F322).
+
+    Raises
+    ------
+    WrongState
+        If the model has no package that was not published yet.
+    Conflict
+        While another job works on the model.
+    Invalid
+        For a target that is not offered, or does not run this kind of package.
+    """
+    _check_sizes(spec)
+    jobs.refuse_second(session, model)
+    transition(session, model, Command.PUBLISH, actor.name)
+    package = newest_package(session, model)
+    target = choose_target(context, spec.target, package.builder)
+    endpoint = endpoint_of(session, model)
+    if endpoint is None:
+        endpoint = Endpoint(model_id=model.id, slug=package.form["slug"], created_by=actor.name)
+        if session.scalar(select(Endpoint.id).where(Endpoint.slug == endpoint.slug)):
+            # Somebody was published under this name since it was packaged.
+            endpoint.slug = endpoint_slug(session, model)
+    endpoint.package, endpoint.target, endpoint.desired = package, target.name, RUNNING
+    endpoint.form = {k: v for k, v in asdict(spec).items() if k not in ("environment", "target")}
+    endpoint.environment = context.secrets.encrypt(spec.environment) if spec.environment else ""
+    endpoint.url, endpoint.created_by = None, actor.name
+    session.add(endpoint)
+    session.flush()
+    _forget_keys(session, endpoint)
+    api_key = new_key(session, endpoint, actor.name)
+    job = jobs.begin(session, context, actor, model, kind=jobs.PUBLISH, subject_id=endpoint.id)
+    return Published(job, endpoint, api_key)
+
+
+def withdraw(session: Session, context: Context, actor: Actor, model: Model) -> Job:
+    """Begin to take a published model's endpoint away; the model can be published again after it.
+
+    Raises
+    ------
+    WrongState
+        If the model is not published.
+    Conflict
+        While another job works on the model.
+    """
+    jobs.refuse_second(session, model)
+    next_state(State(model.status), Command.WITHDRAW)
+    endpoint = endpoint_of(session, model)
+    if endpoint is None:
+        raise Conflict("The model has no endpoint.", hint="Ask the operator to look at the service's log.")
+    # From now on a restart does not bring it back, even if the job fails half-way.
+    endpoint.desired = STOPPED
+    return jobs.begin(session, context, actor, model, kind=jobs.WITHDRAW, subject_id=endpoint.id)
+
+
+def newest_package(session: Session, model: Model) -> Package:
+    """The package that would be published: the newest one that was finished, of the present final run.
+
+    Raises
+    ------
+    Conflict
+        If there is none.
+    """
+    query = select(Package).where(Package.model_id == model.id, Package.status == "ready")
+    package = session.scalar(query.order_by(Package.id.desc()).limit(1))
+    if package is None or package.run_id != model.best_run_id:
+        raise Conflict("The model's final run was not packaged.", hint="Package the model first.")
+    return package
+
+
+def choose_target(context: Context, name: str, builder: str) -> Target:
+    """The target of this name; for an empty one the default if it runs such packages, else one that does.
+
+    Raises
+    ------
+    Invalid
+        If there is none, naming those there are.
+    """
+    fitting = {each.name: each for each in context.targets.values() if builder in each.builders}
+    offered = ", ".join(sorted(fitting)) or "none"
+    target = context.targets.get(name) if name else None
+    if name and target is None:
+        raise Invalid.field("target", f"there is no “{name}”", hint=f"Offered for this package: {offered}.")
+    target = target or fitting.get(context.settings.default_target) or next(iter(fitting.values()), None)
+    if target is None or target.name not in fitting:
+        raise Invalid.field(
+            "target",
+            f"does not run packages of the kind “{builder}”",
+            hint=f"Offered for this package: {offered}; or package again with another builder.",
+        )
+    return target
+
+
+def _check_sizes(spec: PublishSpec) -> None:
+    wrong = [
+        FieldError(f"{what}_request", f"must not be more than {what}_limit")
+        for what, request, limit in (
+            ("cpu", spec.cpu_request, spec.cpu_limit),
+            ("memory", spec.memory_request, spec.memory_limit),
+        )
+        if request > limit
+    ]
+    if wrong:
+        raise Invalid("; ".join(f"{each.field} {each.message}" for each in wrong), errors=wrong)
+
+
+def _forget_keys(session: Session, endpoint: Endpoint) -> None:
+    session.execute(delete(EndpointKey).where(EndpointKey.endpoint_id == endpoint.id))
+    session.expire(endpoint, ["keys"])
+
+
+def _prepare(work: Work) -> None:
+    """See that the target works and the package is still there, before anything is changed."""
+    with work.context.database.session(write=False) as session:
+        endpoint = session.get_one(Endpoint, work.subject_id)
+        target, package = target_of(work.context, endpoint), endpoint.package
+        built, slug = built_package(package), str(package.form["slug"])
+    health = target.health()
+    if not health.available:
+        raise Unavailable(
+            f"Nothing can be published on “{target.name}” now. {health.reason}",
+            hint="Choose another target, or ask the operator.",
+        )
+    builder = work.context.builders.get(built.builder)
+    if builder is not None and builder.find(package.id, slug) is None:
+        raise Conflict("The package is not there any more.", hint="Package the model again.")
+
+
+def _apply(work: Work) -> None:
+    """Start the replicas and open the gateway; what runs already is left as it is."""
+    with work.context.database.session(write=False) as session:
+        target = target_of(work.context, session.get_one(Endpoint, work.subject_id))
+        spec, keys = load_for_target(work.context, session, work.subject_id)
+    target.write_keys(spec.slug, keys)
+    status = target.apply(spec, work.log)
+    with work.context.database.session() as session:
+        session.get_one(Endpoint, work.subject_id).url = status.url
+
+
+def _published(session: Session, work: Work) -> None:
+    transition(session, session.get_one(Model, work.model_id), Command.PUBLISH_SUCCEEDED, work.actor)
+
+
+def _not_published(session: Session, work: Work, failure: Failure) -> None:
+    endpoint = session.get_one(Endpoint, work.subject_id)
+    endpoint.desired, endpoint.url = STOPPED, None
+    _forget_keys(session, endpoint)
+    model = session.get_one(Model, work.model_id)
+    transition(session, model, Command.PUBLISH_FAILED, work.actor, failure.error)
+
+
+def _remove(work: Work) -> None:
+    """Take everything of the endpoint away, and see that it is gone."""
+    with work.context.database.session(write=False) as session:
+        endpoint = session.get_one(Endpoint, work.subject_id)
+        target, slug = target_of(work.context, endpoint), endpoint.slug
+    target.remove(slug, work.log)
+    status = target.status(slug)
+    if status.status != "absent":
+        raise Unavailable(
+            f"The endpoint is still {status.status}.", hint="Try again; if it stays, ask the operator."
+        )
+
+
+def _withdrawn(session: Session, work: Work) -> None:
+    endpoint = session.get_one(Endpoint, work.subject_id)
+    endpoint.url = None
+    _forget_keys(session, endpoint)
+    transition(session, session.get_one(Model, work.model_id), Command.WITHDRAW, work.actor)
+
+
+def _not_withdrawn(session: Session, work: Work, failure: Failure) -> None:
+    """The model stays published, and can be withdrawn again."""
+
+
+def _nothing(work: Work) -> None:
+    """A withdrawal that failed half-way is not undone: it was asked for, and can be asked for again."""
+
+
+PUBLISH = JobKind(
+    name=jobs.PUBLISH,
+    steps=(
+        Step("prepare", "Checking the target and the package", _prepare),
+        Step("apply", "Starting the endpoint", _apply),
+    ),
+    succeed=_published,
+    fail=_not_published,
+    undo=_remove,
+)
+
+WITHDRAW = JobKind(
+    name=jobs.WITHDRAW,
+    steps=(Step("remove", "Stopping the endpoint", _remove),),
+    succeed=_withdrawn,
+    fail=_not_withdrawn,
+    undo=_nothing,
+)
