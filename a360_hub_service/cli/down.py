@@ -10,9 +10,11 @@ from pathlib import Path
 
 import psutil
 
+from ..backends.targets.supervised import RunFolder
 from .running import find, is_claimed
 
 PATIENCE_SECONDS = 45.0
+DRAIN_SECONDS = 5.0
 
 
 def down(options: argparse.Namespace) -> int:
@@ -69,4 +71,11 @@ def _stop_workspaces(home: Path) -> None:
 
 
 def _stop_endpoints(home: Path) -> None:
-    raise NotImplementedError
+    """Stop endpoints and their gateway; what is published stays published and comes back with `a360 up`."""
+    folders = [RunFolder(file.parent) for file in home.glob("endpoints/**/run.json")]
+    gateway = RunFolder(home / "gateway" / "run")
+    for folder in [*folders, gateway]:
+        if folder.path.is_dir():
+            folder.stop(DRAIN_SECONDS)
+    if folders:
+        print("Published endpoints are stopped; they come back with the next `a360 up`.")
