@@ -20,6 +20,7 @@ from traitlets.config import Application
 
 from .api.handlers import Web
 from .api.identity import HubIdentity, IdentityProvider
+from .api.loop_watch import LoopWatch
 from .api.openapi import document
 from .api.routes import PREFIX, ROUTES
 from .api.server import make_application
@@ -38,8 +39,8 @@ from .services import endpoints
 from .services.context import Context, Settings
 
 log = logging.getLogger("a360")
-# Every handler has a limit of its own, checked before it reads; tornado's would close without an answer.
-NO_LIMIT = 2**50
+# For handlers that hold whole bodies; those of the API have limits of their own, checked before they read.
+HELD_LIMIT = 2**20
 
 
 class UpgradeApp(Application):
@@ -173,6 +174,8 @@ class A360HubService(Application):
         """The web application over a context."""
         web = Web(context, ThreadPoolExecutor(self.threads, "a360"), identity)
         prefix = os.environ.get("JUPYTERHUB_SERVICE_PREFIX", "/services/a360/")
+        if self.loop_budget_ms:
+            web.watch = LoopWatch(self.loop_budget_ms)
         return web, make_application(web, prefix, cookie_secret=context.secrets.derive("cookie"))
 
     def start(self) -> None:
@@ -194,7 +197,7 @@ class A360HubService(Application):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         web, application = self.make_web(context, HubIdentity(self.identity_seconds))
         url = urlparse(os.environ.get("JUPYTERHUB_SERVICE_URL", "http://127.0.0.1:8091"))
-        server = HTTPServer(application, xheaders=True, max_body_size=NO_LIMIT, max_buffer_size=2**21)
+        server = HTTPServer(application, xheaders=True, max_body_size=HELD_LIMIT, max_buffer_size=2**21)
         # The Hub gives up on a service that stays silent: listen first, work later.
         server.listen(url.port or 8091, url.hostname or "127.0.0.1")
         log.info("listening on %s", url.geturl())
@@ -214,6 +217,8 @@ class A360HubService(Application):
                 log.error("the database has another schema than this program; run “a360-hub-service upgrade”")
                 return
             await web.run(context.jobs.start, context)
+            if web.watch:
+                web.watch.install()
             web.ready = True
             await web.run(endpoints.restore, context)
         except Exception:

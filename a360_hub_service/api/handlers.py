@@ -18,6 +18,7 @@ from ..entities import GroupRole, User, new_id
 from ..policy import Role
 from ..services.context import Actor, Context
 from .identity import IdentityProvider
+from .loop_watch import LoopWatch
 from .problems import HTTPProblem, Problem, as_json, internal, problem_of
 from .routing import AsyncCall, Call, Route
 from .scope import authorise
@@ -39,6 +40,7 @@ class Web:
     pool: Executor
     identity: IdentityProvider
     ready: bool = False
+    watch: LoopWatch | None = None
 
     async def run(self, work: Callable[..., T], *args: Any) -> T:
         """Run blocking work in the pool."""
@@ -92,6 +94,9 @@ class BaseHandler(HubOAuthenticated, RequestHandler):
     async def prepare(self) -> None:
         """Refuse what is too large, find out who asks and whether they may: all before the body is read."""
         self._prepared = True
+        # The server itself takes little, for handlers that hold whole bodies; here body_limit counts.
+        connection: Any = self.request.connection
+        connection.set_max_body_size(2**62)
         route = self.route
         self._refuse_large()
         if not self.web.ready:
@@ -256,4 +261,7 @@ class HealthHandler(RequestHandler):
     def get(self) -> None:
         """Say how it is."""
         self.set_status(200 if self.web.ready else 503)
-        self.finish({"status": "ok" if self.web.ready else "starting"})
+        answer: dict[str, Any] = {"status": "ok" if self.web.ready else "starting"}
+        if watch := self.web.watch:
+            answer |= {"loop_max_ms": round(watch.max_ms, 1), "loop_where": watch.where}
+        self.finish(answer)
