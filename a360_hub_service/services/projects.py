@@ -121,6 +121,7 @@ def delete(session: Session, project: Project) -> None:
             hint="Withdraw its models, let its jobs end and delete its workspaces first.",
         )
     session.execute(sql_delete(Endpoint).where(Endpoint.model_id.in_(select(Model.id).where(of_project))))
+    data_repos.forget_credentials(session, project)
     session.delete(project)
 
 
