@@ -39,6 +39,9 @@ class SignedIn(httpx.Client):
                 f"sign-in of {user} failed: {page.status_code} {answer.status_code} {answer.url}"
             )
 
+    def __enter__(self) -> "SignedIn":
+        return self  # signing in has opened it already
+
     def _xsrf(self, path: str) -> str:
         fitting = [c for c in self.cookies.jar if c.name == "_xsrf" and path.startswith(c.path)]
         return str(max(fitting, key=lambda c: len(c.path)).value) if fitting else ""
@@ -115,6 +118,8 @@ class Platform:
         ready = json.loads(self.ready_file.read_text())
         self.hub_pid = int(ready["hub_pid"])
         self.password = ready["password"] or self.password
+        if not self.password:  # a state folder of an earlier test
+            self.password = printed_password(self.run("reset-password").stdout) or ""
         return self
 
     def _is_ready(self) -> bool:
