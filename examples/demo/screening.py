@@ -193,7 +193,7 @@ class Screening:
         assert self.workspace is not None
         url = str(self.workspace["url"])
         url = url if url.startswith("http") else self.platform.url + url
-        return url.partition("/lab")[0]
+        return url.partition("/lab")[0].rstrip("/")
 
     def summary(self) -> str:
         """What a person needs to go on from here."""
