@@ -114,6 +114,8 @@ class BaseHandler(HubOAuthenticated, RequestHandler):
                 "Sign in, or send a token of the Hub in the header Authorization.",
             )
         self.token = identity.token
+        # Whoever asks tornado for the user later (templates do) must not have it ask the Hub, blocking.
+        self.current_user = identity.name
         self.actor = await self.web.run(self._admit, identity.name, identity.groups, route)
 
     def _refuse_large(self) -> None:

@@ -28,7 +28,7 @@ def decode_cursor(cursor: str) -> str:
         If it is not one of ours.
     """
     try:
-        value = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
+        value = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
     except (binascii.Error, UnicodeDecodeError, ValueError):
         value = "\0"
     if "\0" in value:
