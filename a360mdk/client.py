@@ -46,6 +46,10 @@ class Client:
         authorities = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("SSL_CERT_FILE")
         self._session.verify = authorities or True
 
+    def close(self) -> None:
+        """Close the connections it keeps."""
+        self._session.close()
+
     def get(self, path: str, error: Raise, params: Mapping[str, Any] | None = None) -> Any:
         """GET a document."""
         return self.call("GET", path, error, params=params)

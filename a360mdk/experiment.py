@@ -176,6 +176,7 @@ def get_or_create(
     tokenizer: Any = None,
     framework: str | None = None,
     features_needed: bool = True,
+    width: int | None = None,
     **files: str | None,
 ) -> Experiment:
     """Load the experiment of this name, or create it; see ``Model.get_or_create_experiment``."""
@@ -223,13 +224,11 @@ def get_or_create(
         _warn_if_other_data(experiment, train_features)
         experiment.update({name: value for name, value in fields.items() if existing.get(name) != value})
         return experiment
-    check_training_data(train_features, feature_names, monitored, features_needed)
+    check_training_data(train_features, train_target, feature_names, monitored, features_needed)
     fields |= {
         "experiment_name": str(experiment_name),
         "model_flavor": model_flavor,
-        "input_signature": signature.infer(train_features) if train_features is not None else None,
-        "output_signature": signature.infer(train_target) if train_target is not None else None,
-        "train_shape": signature.train_shape(train_features) if train_features is not None else None,
+        **_signatures(train_features, train_target, width),
         "feature_names": names,
         "pipeline_name": pipeline_name,
         "framework": framework,
@@ -269,13 +268,24 @@ def listing(model: "Model") -> "pandas.DataFrame":
     return pandas.DataFrame(rows, columns=_LISTED)
 
 
+def _signatures(train_features: Any, train_target: Any, width: int | None) -> dict[str, Any]:
+    """Signatures and shape of the data; of a model without any, what its number of columns says."""
+    given = train_features is not None
+    shape = signature.train_shape(train_features) if given else [width] if width is not None else []
+    return {
+        "input_signature": signature.infer(train_features) if given else signature.of_width(width),
+        "output_signature": signature.infer(train_target) if train_target is not None else signature.UNKNOWN,
+        "train_shape": shape,
+    }
+
+
 def _find(model: "Model", name: str) -> dict[str, Any] | None:
     documents = model.interface.client.items(f"/models/{model.id}/experiments", ExperimentError)
     return next((document for document in documents if document["experiment_name"] == name), None)
 
 
 def check_training_data(
-    train_features: Any, feature_names: Sequence[str] | None, monitored: bool, needed: bool
+    train_features: Any, train_target: Any, feature_names: Sequence[str] | None, monitored: bool, needed: bool
 ) -> None:
     """Check what a new experiment is given, before anything is created.
 
@@ -283,23 +293,24 @@ def check_training_data(
         ExperimentError: features or their names are missing or do not fit.
     """
     baseline.feature_names_of(train_features, feature_names, monitored)
-    if train_features is None and (needed or monitored):
-        raise ExperimentError(
-            "The experiment was not created: it needs train_features.",
-            "The input signature is inferred from them" + (", and the drift baseline." if monitored else "."),
-            "Pass train_features=X_train (a DataFrame or ndarray) and train_target=y_train.",
-        )
+    if train_features is not None or not (needed or (monitored and train_target is None)):
+        return
+    raise ExperimentError(
+        "The experiment was not created: it needs train_features.",
+        "The input signature is inferred from them" + (", and the drift baseline." if monitored else "."),
+        "Pass train_features=X_train (a DataFrame or ndarray) and train_target=y_train.",
+    )
 
 
 def _warn_if_other_data(experiment: Experiment, train_features: Any) -> None:
-    if train_features is None or not experiment.input_signature:
+    if train_features is None or experiment.input_signature in (None, signature.UNKNOWN):
         return
     found = signature.infer(train_features)
     if found != experiment.input_signature:
         warnings.warn(
             f"The experiment {experiment.experiment_name} was created with other features: its input "
-            f"signature is '{experiment.input_signature}', train_features has '{found}'. It keeps its own; use a new "
-            "experiment_name for other features.",
+            f"signature is '{experiment.input_signature}', train_features has '{found}'. It keeps its "
+            "own; use a new experiment_name for other features.",
             UserWarning,
             stacklevel=4,
         )

@@ -282,9 +282,10 @@ class A360AI:
             RunError: the object cannot be stored; nothing is created when that shows at first sight.
         """
         name, checked = checked_names(model_name, version)
-        flavors.get(model_flavor).unwrap(model_artifact_object_in_memory)
+        flavor = flavors.get(model_flavor)
+        fitted = flavor.unwrap(model_artifact_object_in_memory)
         experiment.check_training_data(
-            train_features, feature_names, bool(enable_drift_monitoring), needed=False
+            train_features, train_target, feature_names, bool(enable_drift_monitoring), needed=False
         )
         model = self._get_or_create_model(name, checked, model_type, imported=True)
         loaded = experiment.get_or_create(
@@ -296,10 +297,11 @@ class A360AI:
             train_target=train_target,
             feature_names=feature_names,
             features_needed=False,
+            width=flavor.width(fitted),
             **more,
         )
         with loaded.run_experiment() as run:
-            run.log_model(model_artifact_object_in_memory)
+            run.log_model(fitted)
         model.set_final_run(loaded, str(run.id))
         self.remember_experiment(loaded)
         print(loaded.summary())

@@ -35,5 +35,5 @@ def require(field: str, file: str | os.PathLike[str] | None) -> None:
         raise ExperimentError(
             f"{field} names a file that is not there.",
             f"Looked for {file} in {Path.cwd()} and in {Path.home()}.",
-            f"Correct the name, or leave {field} out.",
+            f"Correct the name, or do without: leave {field} out, or set experiment.{field} = None.",
         )

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 BIG, SMALL, FLOAT, TEXT, TIME = "big_integer", "small_integer", "float", "text", "timestamp"
+UNKNOWN = "unknown"
 TYPES = (BIG, SMALL, FLOAT, TEXT, TIME)
 
 
@@ -38,6 +39,11 @@ def infer(data: Any, name: str = "target") -> str:
     return f"ndarray: {array.dtype} {array.shape[1:]}"
 
 
+def of_width(width: int | None) -> str:
+    """Return the signature of input of which only the number of columns is known, or not even that."""
+    return UNKNOWN if width is None else f"ndarray: float64 {(width,)}"
+
+
 def column_type(dtype: Any) -> str:
     """Return the signature's type of a column's numpy or pandas type."""
     import pandas.api.types as kinds
@@ -50,7 +56,7 @@ def column_type(dtype: Any) -> str:
         return FLOAT
     if kinds.is_datetime64_any_dtype(dtype):
         return TIME
-    if isinstance(dtype, __import__("pandas").CategoricalDtype):
+    if isinstance(dtype, kinds.CategoricalDtype):
         return column_type(dtype.categories.dtype)
     return TEXT
 

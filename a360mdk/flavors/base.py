@@ -36,7 +36,7 @@ class Flavor(Protocol):
     native_suffix: str | None  # of the native copy's file; None when none is stored
 
     def unwrap(self, model: Any) -> Any:
-        """Return the object that counts, of a search the best estimator; RunError when it cannot be stored."""
+        """Return what counts, of a search the best estimator. RunError when it cannot be stored."""
 
     def conversions(self, model: Any, schema: InputSchema) -> Iterator[Conversion]:
         """Yield the model as ONNX, the preferred way first. RunError when no converter knows the model."""
