@@ -35,9 +35,19 @@ def _schemas(routes: Iterable[Route]) -> tuple[dict[Any, Any], dict[str, Any]]:
     return models_json_schema(list(dict.fromkeys(inputs)), ref_template=TEMPLATE)
 
 
+def _name(ref: dict[str, str]) -> str:
+    return ref["$ref"].rpartition("/")[2]
+
+
+def _drop_defaults(schema: dict[str, Any]) -> None:
+    """What a change leaves out stays as it is, so its fields have no defaults."""
+    for field in schema.get("properties", {}).values():
+        field.pop("default", None)
+
+
 def _operation(route: Route, refs: dict[Any, Any], components: dict[str, Any]) -> dict[str, Any]:
     operation: dict[str, Any] = {"operationId": route.name, "summary": route.summary, "tags": [route.tag]}
-    query = components[refs[route.query, "validation"]["$ref"].rsplit("/", 1)[1]]
+    query = components[_name(refs[route.query, "validation"])]
     operation["parameters"] = [_path_parameter(name) for name in route.parameters] + [
         {
             "name": name,
@@ -73,9 +83,13 @@ def _responses(route: Route, refs: dict[Any, Any]) -> dict[str, Any]:
         success["content"] = {"application/json": {"schema": refs[route.returns, "serialization"]}}
     if route.stream:
         success.setdefault("content", {})[route.stream] = {"schema": {"type": "string"}}
-    responses = {str(status): success for status in (route.status, *route.also)}
+    responses: dict[str, Any] = {str(status): success for status in (route.status, *route.also)}
     problem = {"application/problem+json": {"schema": refs[Problem, "serialization"]}}
-    for status, description in ERRORS.items():
+    errors = ERRORS
+    if "206" in responses:
+        responses["304"] = {"description": "The caller has this version"}
+        errors = {**ERRORS, 416: "There is no such part"}
+    for status, description in errors.items():
         responses[str(status)] = {"description": description, "content": problem}
     return dict(sorted(responses.items()))
 
@@ -94,6 +108,9 @@ def document(routes: list[Route], *, prefix: str, version: str) -> dict[str, Any
     """
     refs, definitions = _schemas(routes)
     components = definitions.get("$defs", {})
+    for name, schema in components.items():
+        if name.endswith("Edit"):
+            _drop_defaults(schema)
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
         path = re.sub(r":path}", "}", route.path)

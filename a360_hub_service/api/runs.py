@@ -2,13 +2,11 @@
 
 from datetime import datetime
 from typing import Annotated, Literal
-from urllib.parse import quote
 
 from pydantic import AliasPath, Field, JsonValue
 from sqlalchemy.orm import Session
-from tornado.iostream import StreamClosedError
 
-from ..backends.storage import FileInfo, Storage
+from ..backends.storage import Storage
 from ..entities import Artifact, Run
 from ..errors import Conflict, NotFound
 from ..services import runs
@@ -16,6 +14,7 @@ from .handlers import BaseHandler
 from .json_values import Values
 from .routing import AsyncCall, Call, Form, Page, View
 from .scope import authorise
+from .transfers import send_file
 
 ArtifactKind = Literal["model", "native_model", "preprocessor", "baseline", "notebook"]
 Dataset = Annotated[str, Field(max_length=4096)]
@@ -142,27 +141,15 @@ class ArtifactContent(BaseHandler):
 
     operations = {"GET": "get_artifact_content"}
 
+    def compute_etag(self) -> None:
+        """Leave tags to the storage: tornado would make one of what is in memory."""
+
     async def get(self, **_: str) -> None:
-        """Download an artifact"""
+        """Download an artifact, or a part of it"""
         self.route.query.model_validate(self.query_arguments())
         artifact, storage = await self.web.run(self._open)
-        info = await self.web.run(_stat, storage, artifact)
-        chunks = storage.read(artifact.file_key, etag=info.etag or None)
-        chunk = await self.web.run(next, chunks, b"")
-        name = artifact.file_key.rpartition("/")[2]
-        self.set_header("Content-Type", "application/octet-stream")
-        self.set_header("Content-Length", str(artifact.size))
-        self.set_header("Content-Disposition", f"attachment; filename*=UTF-8''{quote(name, safe='')}")
-        # Notebooks hold HTML of their authors: should a browser ever show one, then without our origin.
-        self.set_header("Content-Security-Policy", "sandbox; default-src 'none'")
-        try:
-            while chunk:
-                self.write(chunk)
-                await self.flush()
-                chunk = await self.web.run(next, chunks, b"")
-        except StreamClosedError:
-            return
-        self.finish()
+        await self.web.run(_check, storage, artifact)
+        await send_file(self, storage, artifact.file_key, artifact.file_key.rpartition("/")[2])
 
     def _open(self) -> tuple[Artifact, Storage]:
         assert self.actor
@@ -172,7 +159,7 @@ class ArtifactContent(BaseHandler):
             return artifact, runs.open_storage(session, context, artifact.run)
 
 
-def _stat(storage: Storage, artifact: Artifact) -> FileInfo:
+def _check(storage: Storage, artifact: Artifact) -> None:
     info = storage.stat(artifact.file_key)
     if info is None:
         raise NotFound(
@@ -184,4 +171,3 @@ def _stat(storage: Storage, artifact: Artifact) -> FileInfo:
             f"The file {artifact.file_key} is not the one the run stored.",
             hint="Somebody changed it in the data repo. Choose another run, or train again.",
         )
-    return info
