@@ -92,11 +92,40 @@ class BaseHandler(HubOAuthenticated, RequestHandler):
         return route
 
     async def prepare(self) -> None:
-        """Refuse what is too large, find out who asks and whether they may: all before the body is read."""
+        """Find out who asks and whether they may, before the body is read.
+
+        An answer given before the body costs the connection: tornado closes it. So only what carries much is
+        refused at once; the rest is heard out, and the next request finds the connection open.
+        """
         self._prepared = True
         # The server itself takes little, for handlers that hold whole bodies; here body_limit counts.
         connection: Any = self.request.connection
         connection.set_max_body_size(2**62)
+        try:
+            await self.admit()
+        except Exception as error:
+            if self._carries_much():
+                self.set_header("Connection", "close")
+                raise
+            refusal = error
+
+            async def refuse(**_: str) -> None:
+                raise refusal
+
+            self.answer_with(refuse)
+
+    def answer_with(self, answer: Callable[..., Awaitable[None]]) -> None:
+        """Have this answer the request, once its body is read, in place of the method it asks for."""
+        self.body_limit = 0
+        setattr(self, (self.request.method or "get").lower(), answer)
+
+    def _carries_much(self) -> bool:
+        length = self.request.headers.get("Content-Length", "0")
+        chunked = "Transfer-Encoding" in self.request.headers and self.body_limit > JSON_LIMIT
+        return chunked or (length.isdigit() and int(length) > JSON_LIMIT)
+
+    async def admit(self) -> None:
+        """Refuse what is too large, who is unknown and who may not."""
         route = self.route
         self._refuse_large()
         if not self.web.ready:
@@ -121,8 +150,6 @@ class BaseHandler(HubOAuthenticated, RequestHandler):
     def _refuse_large(self) -> None:
         length = self.request.headers.get("Content-Length")
         if length and length.isdigit() and int(length) > self.body_limit:
-            # What is still on its way would be read as the next request.
-            self.set_header("Connection", "close")
             raise HTTPProblem(
                 413,
                 "too-large",
@@ -248,7 +275,7 @@ def serialise(result: Any) -> bytes | None:
 class MissingHandler(BaseHandler):
     """What is asked for under the API's prefix and does not exist."""
 
-    async def prepare(self) -> None:
+    async def admit(self) -> None:
         """Answer 404 without asking who wants to know."""
         raise HTTPProblem(404, "not-found", "Not found", "There is no such address in this API.")
 

@@ -37,15 +37,15 @@ class Page(BaseHandler):
         """Pages are read only, and authorised like the API."""
         return Route("GET", "", self.load, self.action)
 
-    async def prepare(self) -> None:
+    async def admit(self) -> None:
         """Send browsers without a session to sign in."""
-        self._prepared = True
-        if self.request.method == "GET" and self.web.ready:
-            identity = await self.web.identity.identify(self, fresh=False)
-            if identity is None:
-                self.redirect(self.get_login_url())
-                return
-        await super().prepare()
+        if self.web.ready and await self.web.identity.identify(self, fresh=False) is None:
+            self.answer_with(self._sign_in)
+            return
+        await super().admit()
+
+    async def _sign_in(self, **_: str) -> None:
+        self.redirect(self.get_login_url())
 
     async def get(self, **_: str) -> None:
         """Show the page."""
