@@ -88,10 +88,11 @@ class FolderStorage(Storage):
             descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         except (FileNotFoundError, NotADirectoryError):
             raise NotFound(f"There is no file “{key}”.") from None
+        info = _describe(key, os.fstat(descriptor))
+        if info is None:
+            os.close(descriptor)
+            raise NotFound(f"“{key}” is not a file.")
         with open(descriptor, "rb", buffering=0) as file:
-            info = _describe(key, os.fstat(descriptor))
-            if info is None:
-                raise NotFound(f"“{key}” is a folder.")
             if etag is not None and info.etag != etag:
                 raise Conflict(f"“{key}” has just been replaced.", hint="Try again.")
             file.seek(offset)
@@ -148,6 +149,8 @@ class FolderStorage(Storage):
 
     def discard_volume(self) -> None:
         """Remove the folder if it is empty."""
+        with contextlib.suppress(OSError):
+            (self.root / PART).rmdir()
         with contextlib.suppress(OSError):
             self.root.rmdir()
 

@@ -32,6 +32,8 @@ class S3Storage(Storage):
     """
 
     in_order = True
+    page_size = 1000
+    """How many names one request asks for."""
 
     def __init__(self, account: S3Account, bucket: str) -> None:
         self.account, self.bucket = account, bucket
@@ -58,7 +60,7 @@ class S3Storage(Storage):
 
     def _entries(self, folder: str, recursive: bool, after: str) -> Iterator[FileInfo]:
         prefix = f"{folder}/" if folder else ""
-        request: dict[str, Any] = {"Bucket": self.bucket, "Prefix": prefix}
+        request: dict[str, Any] = {"Bucket": self.bucket, "Prefix": prefix, "MaxKeys": self.page_size}
         if after:
             request["StartAfter"] = after
         if not recursive:
@@ -120,7 +122,9 @@ class S3Storage(Storage):
         count = 0
         with self._translated():
             while True:
-                answer = self.client.list_objects_v2(Bucket=self.bucket, Prefix=f"{folder}/")
+                answer = self.client.list_objects_v2(
+                    Bucket=self.bucket, Prefix=f"{folder}/", MaxKeys=self.page_size
+                )
                 keys = [found["Key"] for found in answer.get("Contents", ())]
                 if not keys:
                     return count
