@@ -102,7 +102,7 @@ class GitSource(CodeSource):
     def fetch(self, url: str, branch: str, dest: Path, log: Log) -> str:
         """Bring the tree of `branch` to `dest`; see `CodeSource.fetch`."""
         self.check_url(url)
-        if branch and not _REF.match(branch):
+        if branch and not _REF.fullmatch(branch):
             raise GitError(
                 f"{branch!r} is not a name of a branch.", hint="Check its spelling.", field="branch"
             )

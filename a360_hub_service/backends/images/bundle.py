@@ -1,5 +1,7 @@
 """Packages as folders: everything a process needs to serve a model."""
 
+import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -32,7 +34,7 @@ from a360_hub_service.backends.images.script import Script, check_script
 from a360_hub_service.backends.images.validate import check_package, local_runner
 
 _DIGEST_FILE = "package.json"
-_SKIPPED = shutil.ignore_patterns(".git", "__pycache__", ".ipynb_checkpoints", "*.pyc")
+_SKIPPED = {".git", "__pycache__", ".ipynb_checkpoints"}
 
 
 class Assembler(ImageBuilder):
@@ -66,11 +68,13 @@ class Assembler(ImageBuilder):
         runtime = _runtime_folder()
         _copy_runtime(runtime, folder / "site" / "a360runtime", compiled=python == PYTHON_VERSION)
         shutil.copyfile(runtime / "serving" / "run.py", folder / "run.py")
-        shutil.copytree(script.path.parent, folder / "script", ignore=_SKIPPED)
+        copy_tree(script.path.parent, folder / "script")
         for extra in script.extra:
-            copy = shutil.copytree if extra.is_dir() else shutil.copyfile
-            if not (folder / "script" / extra.name).exists():
-                copy(extra, folder / "script" / extra.name)
+            place = folder / "script" / extra.name
+            if extra.is_dir():
+                copy_tree(extra, place)
+            elif not place.exists():
+                shutil.copyfile(extra, place)
         (folder / "artifacts").mkdir()
         for name in ARTIFACT_NAMES:
             if source := request.artifact_files.get(name):
@@ -92,8 +96,9 @@ class BundleBuilder(Assembler):
     def health(self) -> Health:
         """Say whether packages can be written."""
         folder = Path(self.home, "packages")
-        folder.mkdir(parents=True, exist_ok=True)
-        writable = os.access(folder, os.W_OK)
+        with contextlib.suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True)
+        writable = folder.is_dir() and os.access(folder, os.W_OK)
         return Health(writable, "" if writable else f"{folder} cannot be written.")
 
     def build(self, request: BuildRequest, log: Log) -> BuiltPackage:
@@ -118,7 +123,7 @@ class BundleBuilder(Assembler):
     ) -> BuiltPackage:
         log("Putting the package together.")
         folder = work / "package"
-        link_tree(dependencies.site, folder / "site")
+        copy_tree(dependencies.site, folder / "site", link=True)
         self.assemble(request, script, dependencies, PYTHON_VERSION, folder)
         check_package(request, local_runner(folder, self.validation_timeout, self.validation_memory), log)
         digest, size = folder_digest(folder)
@@ -153,19 +158,32 @@ class BundleBuilder(Assembler):
         return Path(self.home, "packages", package_id).absolute()
 
 
-def link_tree(source: Path, target: Path) -> None:
-    """Copy a folder by hard links where the file system allows it, else by content."""
+def copy_tree(source: Path, target: Path, *, link: bool = False) -> None:
+    """Copy a folder, without what git, Python and notebooks leave behind; links become what they lead to.
 
-    def link(origin: str, copy: str) -> str:
-        try:
-            os.link(origin, copy)
-        except OSError as error:
-            if isinstance(error, FileNotFoundError | FileExistsError):
-                raise
-            shutil.copy2(origin, copy)
-        return copy
+    With `link` files become hard links where the file system allows it. Raises `OSError` at the first file
+    that cannot be written: on a full disk there is no point in trying the others.
+    """
+    target.mkdir(parents=True, exist_ok=True)
+    for entry in sorted(os.scandir(source), key=lambda entry: entry.name):
+        place = target / entry.name
+        if entry.name in _SKIPPED and not link:
+            continue
+        if entry.is_dir():
+            copy_tree(Path(entry.path), place, link=link)
+        elif not (link and _linked(entry.path, place)):
+            shutil.copy2(entry.path, place)
 
-    shutil.copytree(source, target, copy_function=link)
+
+def _linked(source: str, target: Path) -> bool:
+    try:
+        os.link(source, target)
+    except OSError as error:
+        # Another file system, one without links, or a file that has too many.
+        if error.errno in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOTSUP):
+            return False
+        raise
+    return True
 
 
 def folder_digest(folder: Path) -> tuple[str, int]:
@@ -192,7 +210,7 @@ def _serving_requirements() -> list[str]:
 
 
 def _copy_runtime(source: Path, target: Path, *, compiled: bool) -> None:
-    shutil.copytree(source, target, ignore=_SKIPPED)
+    copy_tree(source, target)
     for file in sorted(target.rglob("*.py")) if compiled else []:
         shown = f"a360runtime/{file.relative_to(target).as_posix()}"
         mode = py_compile.PycInvalidationMode.UNCHECKED_HASH

@@ -140,7 +140,8 @@ def local_runner(bundle: Path, timeout: float, memory: int) -> Runner:
                 raise took_too_long(timeout) from error
             finally:
                 _kill_group(process.pid)
-                process.wait()
+                # Closes the pipes too.
+                process.communicate()
         return subprocess.CompletedProcess(command, process.returncode, out, err)
 
     return run
