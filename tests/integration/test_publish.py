@@ -1,0 +1,329 @@
+"""Package, publish, call, withdraw and publish again, through the API of a real service."""
+
+import re
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from a360_hub_service.entities import ModelEvent, Package
+from tests.support.delivery import (
+    PREDICTION,
+    SIZES,
+    Delivery,
+    call,
+    delivery_service,
+    ok,
+)
+from tests.support.postgres import postgres
+from tests.support.service import ServiceProcess, wait_for
+
+MOODY = """
+import json
+import os
+
+if os.environ.get("MOOD") == "bad":
+    raise RuntimeError("this script is in a bad mood")
+
+
+def predict(artifact_list, payload):
+    return [os.environ.get("MOOD"), os.getpid()]
+"""
+SECRET = "fish-4d1c7a90-soup"
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def running(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ServiceProcess]:
+    home = tmp_path_factory.mktemp("service")
+    if request.param == "sqlite":
+        with delivery_service(home) as service:
+            yield service
+    else:
+        with postgres() as server, delivery_service(home, database_url=server.new_database()) as service:
+            yield service
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]:
+    with delivery_service(tmp_path_factory.mktemp("service")) as service:
+        yield service
+
+
+def processes_naming(text: str) -> list[str]:
+    found = subprocess.run(["pgrep", "-f", text], capture_output=True, text=True, check=False)
+    return found.stdout.split()
+
+
+def refuses(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=5).status_code == 404
+    except httpx.TransportError:
+        return True
+
+
+@pytest.mark.row(
+    "F250", "F256", "F259", "F286", "F287", "F288", "F306", "F307", "F309", "F310", "F314", "F316"
+)
+@pytest.mark.row("F322", "F323", "F325", "F328", "F329", "F330", "F331", "F358", "F359")
+def test_from_approved_to_called_withdrawn_and_published_again(
+    running: ServiceProcess, tmp_path: Path
+) -> None:
+    delivery = Delivery(running, tmp_path).approve()
+    assert delivery.package()["status"] == "succeeded"
+    assert delivery.status == "Ready to Publish"
+    job, answer = delivery.publish(replicas=2)
+    assert job["status"] == "succeeded", delivery.log(job["id"])
+    assert delivery.status == "Published"
+
+    seen = delivery.endpoint()
+    assert (seen["status"], seen["replicas"], seen["ready_replicas"]) == ("running", 2, 2)
+    assert re.fullmatch(rf"http://.*/p-{delivery.mark}-linear-1-0/", seen["url"])
+    assert call(seen["url"], answer["api_key"]).json() == {"prediction": PREDICTION}
+    assert call(seen["url"], "a360_wrong").status_code == 401
+    example = seen["call_example"]
+    for part in (seen["url"], "Content-Type: application/json", "apikey: REPLACE-WITH-YOUR-API-KEY", "{}"):
+        assert part in example
+    filled = example.replace("REPLACE-WITH-YOUR-API-KEY", answer["api_key"]).replace("{}", "[[1, 2]]")
+    said = subprocess.run(["bash", "-c", filled], capture_output=True, text=True, check=True).stdout
+    assert float(said.rsplit(":", 1)[1].strip("} \n")) == PREDICTION
+
+    assert delivery.withdraw()["status"] == "succeeded"
+    assert delivery.status == "Ready to Publish"
+    wait_for(lambda: refuses(seen["url"]), message="the endpoint still answers")
+    assert not processes_naming(f"packages/{seen['package_id']}")
+    assert delivery.endpoint()["status"] == "withdrawn"
+
+    job, again = delivery.publish()
+    assert job["status"] == "succeeded", delivery.log(job["id"])
+    assert again["api_key"] != answer["api_key"]
+    assert call(seen["url"], again["api_key"]).json() == {"prediction": PREDICTION}
+    assert call(seen["url"], answer["api_key"]).status_code == 401
+    assert delivery.withdraw()["status"] == "succeeded"
+
+
+@pytest.mark.row("F287", "F309", "F286")
+@pytest.mark.docker
+def test_the_same_as_an_image_in_containers(tmp_path: Path) -> None:
+    name = f"a360-test-{tmp_path.name[-10:].strip('_').lower()}"
+    config = f"c.DockerBuilder.repository = '{name}'\n"
+    with delivery_service(tmp_path / "home", config) as service:
+        with service.client("engineer") as client:
+            builders = {each["name"]: each for each in ok(client.get("/builders"))["items"]}
+        if not builders["docker"]["available"]:
+            pytest.skip(f"no Docker engine: {builders['docker']['reason']}")
+        delivery = Delivery(service, tmp_path / "code").approve()
+        job = delivery.package(builder="docker")
+        assert job["status"] == "succeeded", delivery.log(job["id"])
+        try:
+            job, answer = delivery.publish(replicas=2)
+            assert job["status"] == "succeeded", delivery.log(job["id"])
+            seen = delivery.endpoint()
+            assert (seen["target"], seen["ready_replicas"]) == ("docker", 2)
+            assert call(seen["url"], answer["api_key"]).json() == {"prediction": PREDICTION}
+        finally:
+            assert delivery.withdraw()["status"] == "succeeded"
+            with service.client("engineer") as client:
+                package = ok(client.get(f"/models/{delivery.model_id}/packages"))["items"][0]
+            subprocess.run(["docker", "rmi", "-f", package["reference"]], capture_output=True, check=False)
+        assert refuses(seen["url"])
+
+
+@pytest.mark.row("F260", "F261", "F321", "F324")
+def test_what_does_not_start_leaves_nothing_and_can_be_published_again(
+    plain: ServiceProcess, tmp_path: Path
+) -> None:
+    delivery = Delivery(plain, tmp_path, {"predict.py": MOODY, "requirements.txt": ""}).approve()
+    assert delivery.package()["status"] == "succeeded"
+    job, answer = delivery.publish(environment={"MOOD": "bad"})
+    assert job["status"] == "failed"
+    assert "bad mood" in job["error"]
+    assert job["hint"]
+    assert "bad mood" in delivery.log(job["id"])
+    assert delivery.status == "Publish Failed"
+    slug = answer["endpoint"]["slug"]
+    assert not processes_naming(f"packages/{answer['endpoint']['package_id']}")
+    assert not (plain.home / "endpoints" / slug).exists()
+    with plain.client("engineer") as client:
+        assert delivery.model_id not in [each["model_id"] for each in ok(client.get("/endpoints"))["items"]]
+
+    job, answer = delivery.publish(environment={"MOOD": "good"})
+    assert job["status"] == "succeeded", delivery.log(job["id"])
+    seen = delivery.endpoint()
+    assert seen["environment_names"] == ["MOOD"]
+    assert call(seen["url"], answer["api_key"]).json()["prediction"][0] == "good"
+    with plain.client("engineer") as client:
+        assert delivery.model_id in [each["model_id"] for each in ok(client.get("/endpoints"))["items"]]
+    assert delivery.withdraw()["status"] == "succeeded"
+
+
+@pytest.mark.row("F314", "F315", "F327")
+def test_keys_rotate_with_an_overlap_and_are_stored_nowhere(plain: ServiceProcess, tmp_path: Path) -> None:
+    delivery = Delivery(plain, tmp_path).approve()
+    assert delivery.package()["status"] == "succeeded"
+    job, answer = delivery.publish(environment={"PASSWORD": SECRET})
+    assert job["status"] == "succeeded", delivery.log(job["id"])
+    seen, first = delivery.endpoint(), answer["api_key"]
+    assert [key["expires_at"] for key in seen["keys"]] == [None]
+    with plain.client("engineer") as client:
+        path = f"/endpoints/{seen['id']}/keys"
+        second = ok(client.post(path, json={"overlap_seconds": 60}))["api_key"]
+        assert call(seen["url"], first).status_code == 200
+        assert call(seen["url"], second).status_code == 200
+        third = ok(client.post(path, json={"overlap_seconds": 0}))["api_key"]
+    wait_for(lambda: call(seen["url"], first).status_code == 401, seconds=10)
+    assert call(seen["url"], second).status_code == 401
+    assert call(seen["url"], third).status_code == 200
+    keys = delivery.endpoint()["keys"]
+    assert [key["expires_at"] is None for key in keys].count(True) == 1
+    assert keys[-1]["prefix"] == third[: len(keys[-1]["prefix"])]
+
+    told = [each.text for each in tell_everything(plain, delivery)]
+    files = [
+        p
+        for p in plain.home.rglob("*")
+        if p.is_file() and "packages" not in p.parts and "cache" not in p.parts
+    ]
+    texts = [path.read_bytes() for path in files] + [text.encode() for text in told]
+    for key in (first, second, third):
+        assert not any(key.encode() in text for text in texts)
+    inside = [path for path in files if SECRET.encode() in path.read_bytes()]
+    # The replicas have to be given their environment; nobody else gets it.
+    assert all("endpoints" in path.parts and path.stat().st_mode & 0o077 == 0 for path in inside), inside
+    assert not any(SECRET in text for text in told)
+
+    assert delivery.withdraw()["status"] == "succeeded"
+    with plain.client("engineer") as client:
+        answer = client.post(path, json={"overlap_seconds": 0})
+    assert (answer.status_code, answer.json()["code"]) == (409, "conflict")
+
+
+def tell_everything(service: ServiceProcess, delivery: Delivery) -> list[httpx.Response]:
+    """All the API says about a model, and the service's log."""
+    paths = [
+        f"/models/{delivery.model_id}{more}" for more in ("", "/packages", "/endpoint", "/jobs", "/history")
+    ]
+    with service.client("engineer") as client:
+        jobs = ok(client.get(f"/models/{delivery.model_id}/jobs"))["items"]
+        return [client.get(path) for path in [*paths, *(f"/jobs/{job['id']}/events" for job in jobs)]]
+
+
+@pytest.mark.row("F313", "F316", "F317", "F318", "F319", "F320", "F321")
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"replicas": 0}, "replicas"),
+        ({"replicas": 21}, "replicas"),
+        ({"cpu_request": 2, "cpu_limit": 1}, "cpu_request"),
+        ({"memory_request": 2, "memory_limit": 1}, "memory_request"),
+        ({"cpu_limit": 0}, "cpu_limit"),
+        ({"memory_limit": -1}, "memory_limit"),
+        ({"environment": {"lower": "x"}}, "environment"),
+        ({"environment": {"1ST": "x"}}, "environment"),
+        ({"environment": {"A360_KEYS_FILE": "/dev/null"}}, "environment"),
+        ({"environment": {"NUL": "a\0b"}}, "environment"),
+        ({"target": "moon"}, "target"),
+        ({"target": "docker"}, "target"),
+        ({"colour": "red"}, "colour"),
+        ({"cpu_limit": None}, "cpu_limit"),
+    ],
+)
+def test_what_a_publish_form_must_say(packaged: Delivery, change: dict[str, Any], field: str) -> None:
+    with packaged.service.client("engineer") as client:
+        answer = client.post(f"/models/{packaged.model_id}/publish", json=SIZES | change)
+    assert answer.status_code == 422, answer.text
+    assert any(each["field"].startswith(field) for each in answer.json()["errors"]), answer.text
+    assert packaged.status == "Ready to Publish"
+
+
+@pytest.fixture(scope="module")
+def packaged(plain: ServiceProcess, tmp_path_factory: pytest.TempPathFactory) -> Delivery:
+    delivery = Delivery(plain, tmp_path_factory.mktemp("code")).approve()
+    assert delivery.package()["status"] == "succeeded"
+    return delivery
+
+
+def test_who_may_and_when(packaged: Delivery) -> None:
+    with packaged.service.client("outsider") as client:
+        for path in ("publish", "withdraw"):
+            assert client.post(f"/models/{packaged.model_id}/{path}", json=SIZES).status_code == 404
+    with packaged.service.client("engineer") as client:
+        answer = client.post(f"/models/{packaged.model_id}/withdraw")
+        assert (answer.status_code, answer.json()["code"]) == (409, "wrong-state")
+        assert client.get(f"/models/{packaged.model_id}/endpoint").status_code == 404
+
+
+@pytest.mark.row("F246", "F250")
+def test_published_models_are_withdrawn_before_they_are_terminated(
+    plain: ServiceProcess, tmp_path: Path
+) -> None:
+    delivery = Delivery(plain, tmp_path).approve()
+    assert delivery.package()["status"] == "succeeded"
+    assert delivery.publish()[0]["status"] == "succeeded"
+    with plain.client("scientist") as client:
+        assert client.post(f"/models/{delivery.model_id}/terminate", json={}).status_code == 409
+        assert client.post(f"/models/{delivery.model_id}/package", json=delivery.form()).status_code == 409
+        assert delivery.withdraw()["status"] == "succeeded"
+        assert client.post(f"/models/{delivery.model_id}/terminate", json={}).status_code == 200
+        assert client.post(f"/models/{delivery.model_id}/publish", json=SIZES).status_code == 409
+
+
+def test_endpoints_outlive_the_service_and_are_found_again(tmp_path: Path) -> None:
+    with delivery_service(tmp_path / "home") as service:
+        delivery = Delivery(service, tmp_path / "code").approve()
+        assert delivery.package()["status"] == "succeeded"
+        answer = delivery.publish(replicas=2)[1]
+        seen = delivery.endpoint()
+        service.kill()
+        assert call(seen["url"], answer["api_key"]).json() == {"prediction": PREDICTION}
+        service.start()
+        assert delivery.endpoint()["status"] == "running"
+
+        service.kill()
+        home = str(service.home)
+        for pid in processes_naming(home):
+            subprocess.run(["kill", "-9", pid], check=False, capture_output=True)
+        assert refuses(seen["url"])
+        service.start()
+        wait_for(
+            lambda: call(seen["url"], answer["api_key"]).status_code == 200,
+            seconds=60,
+            message="the endpoint did not come back",
+        )
+        wait_for(lambda: delivery.endpoint()["ready_replicas"] == 2, seconds=60)
+        assert delivery.withdraw()["status"] == "succeeded"
+        assert refuses(seen["url"])
+
+
+@pytest.mark.slow
+def test_a_service_killed_while_it_publishes_goes_on(tmp_path: Path) -> None:
+    slow = MOODY.replace("import os\n", "import os\nimport time\n\ntime.sleep(2)\n", 1)
+    with delivery_service(tmp_path / "home") as service:
+        delivery = Delivery(
+            service, tmp_path / "code", {"predict.py": slow, "requirements.txt": ""}
+        ).approve()
+        assert delivery.package()["status"] == "succeeded"
+        with service.client("engineer") as client:
+            answer = ok(client.post(f"/models/{delivery.model_id}/publish", json=SIZES))
+        job = answer["job"]["id"]
+        wait_for(lambda: "Starting 1 replica" in delivery.log(job))
+        time.sleep(0.3)
+        service.kill()
+        service.start()
+        assert delivery.wait(job)["status"] == "succeeded", delivery.log(job)
+        assert call(delivery.endpoint()["url"], answer["api_key"]).status_code == 200
+        assert delivery.log(job).count("status : succeeded") == 1
+        database = service.database()
+        with database.session(write=False) as session:
+            events = [event.command for event in session.query(ModelEvent).order_by(ModelEvent.id)]
+            assert events.count("publish_succeeded") == 1
+            assert session.query(Package).count() == 1
+        database.close()
+        # One replica, however often it was begun.
+        assert delivery.endpoint()["ready_replicas"] == 1
+        assert delivery.withdraw()["status"] == "succeeded"
