@@ -57,9 +57,9 @@ class FileHandler(BaseHandler):
     def compute_etag(self) -> None:
         """Leave tags to the storage: tornado would make one of what is in memory."""
 
-    async def prepare(self) -> None:
-        """Open the storage, and for uploads the file, before the body is read."""
-        await super().prepare()
+    async def admit(self) -> None:
+        """Open the storage, and for uploads the file, once the caller is known to be allowed."""
+        await super().admit()
         try:
             query: Any = self.route.query.model_validate(self.query_arguments())
             self.storage: Storage = await self.web.run(self._open)
