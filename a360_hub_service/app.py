@@ -152,12 +152,12 @@ class A360HubService(Application):
         database = Database(self.database_url, pool_size=self.threads)
         secrets = Secrets.from_file(Path(self.secret_keys_file))
         gateway = Gateway(parent=self, home=self.home)
-        builders: dict[str, ImageBuilder] = {
-            name: builder_class(name)(parent=self, home=self.home) for name in self.builders
-        }
-        targets: dict[str, Target] = {
-            name: target_class(name)(parent=self, home=self.home, gateway=gateway) for name in self.targets
-        }
+        builders: list[ImageBuilder] = [
+            builder_class(name)(parent=self, home=self.home) for name in self.builders
+        ]
+        targets: list[Target] = [
+            target_class(name)(parent=self, home=self.home, gateway=gateway) for name in self.targets
+        ]
         return Context(
             settings=settings,
             database=database,
@@ -166,8 +166,8 @@ class A360HubService(Application):
             hub=HubClient.from_environment(),
             jobs=JobEngine(parent=self, home=self.home),
             git=GitSource(parent=self),
-            builders=builders,
-            targets=targets,
+            builders={builder.name: builder for builder in builders},
+            targets={target.name: target for target in targets},
         )
 
     def make_web(self, context: Context, identity: IdentityProvider) -> tuple[Web, TornadoApplication]:
@@ -190,6 +190,10 @@ class A360HubService(Application):
         except SecretsError as error:
             sys.exit(f"a360-hub-service: {error}")
         asyncio.run(self._serve(context))
+        if context.jobs.busy:
+            # A running job cannot be interrupted; the next service goes on after its last finished step.
+            logging.shutdown()
+            os._exit(0)
 
     async def _serve(self, context: Context) -> None:
         stop = asyncio.Event()
