@@ -239,8 +239,8 @@ def restore(context: Context) -> None:
             select(Endpoint.id, Endpoint.slug, Endpoint.target)
             .where(Endpoint.desired == RUNNING, Endpoint.model_id.not_in(busy))
             .order_by(Endpoint.id)
-        ).tuples()
-        wanted = list(rows)
+        )
+        wanted = [(row.id, row.slug, row.target) for row in rows]
         known = set(session.scalars(select(Endpoint.slug)))
     for endpoint_id, slug, name in wanted:
         try:

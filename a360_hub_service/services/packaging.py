@@ -126,7 +126,7 @@ def endpoint_slug(session: Session, model: Model) -> str:
         return endpoint.slug
     slug = _plain_slug(model.project.slug, model.model_name, model.version)
     others = select(Project.slug, Model.model_name, Model.version).join(Project).where(Model.id != model.id)
-    if any(_plain_slug(*other) == slug for other in session.execute(others).tuples()):
+    if any(_plain_slug(*other) == slug for other in session.execute(others)):
         slug = f"{slug[: SLUG_LIMIT - 9].strip('-')}-{hashlib.sha256(model.id.encode()).hexdigest()[:8]}"
     return slug
 
