@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests import rows
+from tests.support.postgres import Server, postgres
 from tests.support.service import ServiceProcess
 
 _outcomes: dict[str, tuple[str, list[str]]] = {}
@@ -36,9 +37,22 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 @pytest.fixture(scope="session")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]:
-    """One service for all tests of a worker that do not harm it; make projects with names of your own."""
-    running = ServiceProcess(tmp_path_factory.mktemp("service")).start()
+def postgresql() -> Iterator[Server]:
+    """A PostgreSQL server of the worker's own."""
+    with postgres() as server:
+        yield server
+
+
+@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
+def service(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ServiceProcess]:
+    """One service for all tests of a worker that do not harm it; make projects with names of your own.
+
+    Every test that takes it runs twice, once on each database.
+    """
+    url = "" if request.param == "sqlite" else request.getfixturevalue("postgresql").new_database()
+    running = ServiceProcess(tmp_path_factory.mktemp(f"service-{request.param}"), database_url=url).start()
     yield running
     running.stop()
 
