@@ -1,6 +1,7 @@
 """Data repos in folders of this machine."""
 
 import contextlib
+import errno
 import fcntl
 import os
 import secrets
@@ -41,12 +42,15 @@ class FolderStorage(Storage):
     def _path(self, key: str) -> Path:
         """Where a key lies, with links resolved."""
         try:
-            path = Path(os.path.realpath(self.root / key))
+            path = os.path.realpath(self.root / key, strict=True)
         except OSError as error:
-            raise Invalid.field("key", f"cannot be followed ({error.strerror})") from error
-        if not path.is_relative_to(self.root):
+            if error.errno == errno.ELOOP:
+                raise Invalid.field("key", "is a link that leads in circles") from None
+            # What does not exist yet.
+            path = os.path.realpath(self.root / key)
+        if not Path(path).is_relative_to(self.root):
             raise Invalid.field("key", "leads out of the data repo", hint="Remove the link from the folder.")
-        return path
+        return Path(path)
 
     def _entries(self, folder: str, recursive: bool, after: str) -> Iterator[FileInfo]:
         try:
