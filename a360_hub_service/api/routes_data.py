@@ -109,6 +109,7 @@ CREDENTIALS = [
         A.CREDENTIALS_MANAGE,
         Page[c.CredentialView],
         query=c.CredentialsQuery,
+        fresh=True,
         tag="Credentials",
     ),
     Route(
@@ -122,7 +123,15 @@ CREDENTIALS = [
         fresh=True,
         tag="Credentials",
     ),
-    Route("GET", CREDENTIAL, c.get_credential, A.CREDENTIALS_MANAGE, c.CredentialView, tag="Credentials"),
+    Route(
+        "GET",
+        CREDENTIAL,
+        c.get_credential,
+        A.CREDENTIALS_MANAGE,
+        c.CredentialView,
+        fresh=True,
+        tag="Credentials",
+    ),
     Route(
         "PATCH",
         CREDENTIAL,
