@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
+from urllib.parse import urljoin
 
 from a360mdk import artifacts, baseline, experiment, flavors
 from a360mdk.artifacts import Artifact
@@ -289,8 +290,9 @@ class Model(Base):
 
     def get_model_detail_page(self) -> None:
         """Show a link to the model's page in the console."""
-        url = self._detail_url or f"{self.interface.client.base_url.split('/api/')[0]}/models/{self.id}"
-        show_link(url, f"{self.model_name} {self.version}")
+        base = self.interface.client.base_url
+        place = self._detail_url or f"{base.split('/api/')[0]}/models/{self.id}"
+        show_link(place, urljoin(base, place), f"{self.model_name} {self.version}")
 
 
 def checked_names(model_name: str, version: str) -> tuple[str, str]:

@@ -9,12 +9,13 @@ in the user's own kernel after its SHA-256 was found equal to the one recorded w
 import json
 import re
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from a360mdk.exceptions import RunError
 from a360mdk.flavors.base import Conversion, InputSchema
-from a360mdk.flavors.sklearn_graph import prepared, text_columns, uses_column_names
+from a360mdk.flavors.sklearn_graph import plain_tree_numbers, prepared, text_columns, uses_column_names
 from a360mdk.signature import TEXT, TIME
 
 FEATURE_NAMES_KEY = "a360.feature_names"
@@ -96,13 +97,11 @@ class SklearnFlavor:
         yield Conversion("float64", graph)
 
     def _convert(self, model: Any, schema: InputSchema, double: bool) -> bytes:
-        from skl2onnx import convert_sklearn
-
         initial_types = _initial_types(model, schema, double)
         subject = prepared(model, double=double)
-        options = _options(subject)
         try:
-            graph = convert_sklearn(subject, initial_types=initial_types, options=options, target_opset=OPSET)
+            with plain_tree_numbers(subject):
+                graph = _graph(subject, initial_types)
         except Exception as error:  # skl2onnx raises a class of its own per reason
             raise _not_convertible(model, error) from error
         names = _names(model, schema)
@@ -170,11 +169,18 @@ def _initial_types(model: Any, schema: InputSchema, double: bool) -> list[tuple[
     return [(INPUT, number([None, width]))]
 
 
-def _options(model: Any) -> dict[int, dict[str, Any]] | None:
+def _graph(model: Any, initial_types: list[tuple[str, Any]]) -> Any:
+    from skl2onnx import convert_sklearn
     from sklearn.base import is_classifier
 
-    # zipmap would turn probabilities into a list of dicts per row, which only slows a served model down
-    return {id(model): {"zipmap": False}} if is_classifier(model) else None
+    convert = partial(convert_sklearn, model, initial_types=initial_types, target_opset=OPSET)
+    if not is_classifier(model):
+        return convert()
+    try:
+        # zipmap would turn probabilities into a list of dicts per row, which only slows a served model down
+        return convert(options={id(model): {"zipmap": False}})
+    except NameError:  # what skl2onnx raises for a classifier without that option
+        return convert()
 
 
 def _not_convertible(model: Any, error: Exception) -> RunError:

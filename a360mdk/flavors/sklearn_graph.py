@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Iterator, Sequence
-from types import SimpleNamespace
+from contextlib import contextmanager
 from typing import Any
 
 from a360mdk.exceptions import RunError
@@ -12,7 +12,8 @@ def uses_column_names(model: Any) -> bool:
     """Whether a ColumnTransformer inside picks its columns by name."""
     return any(
         isinstance(column, str)
-        for transformer in _column_transformers(model)
+        for transformer in parts(model)
+        if hasattr(transformer, "transformers_")
         for _, _, columns in transformer.transformers_
         for column in ([columns] if isinstance(columns, str) else _listed(columns))
     )
@@ -34,9 +35,8 @@ def text_columns(model: Any, names: Sequence[str]) -> set[str]:
 def prepared(model: Any, double: bool) -> Any:
     """Return the model in the form skl2onnx converts faithfully; the original is left as it is.
 
-    - Histogram gradient boosting keeps its trees in records of numpy types that ONNX attributes do not take.
-    - With float64 input, trees behind other steps get a cast to float32, which scikit-learn's trees do
-      themselves.
+    With float64 input (``double``), trees behind other steps get a cast to float32 in front, which
+    scikit-learn's trees do themselves.
     """
     if _is_pipeline(model):
         steps = [(name, step) for name, step in model.steps if step is not None and step != "passthrough"]
@@ -51,9 +51,68 @@ def prepared(model: Any, double: bool) -> Any:
         result = copy.copy(model)
         result.steps = steps
         return result
-    if hasattr(model, "_predictors") and type(model).__name__.startswith("HistGradientBoosting"):
-        return _plain_histogram_trees(model)
+    if getattr(model, "flatten_transform", False):  # concerns transform only; the converter refuses it
+        result = copy.copy(model)
+        result.flatten_transform = False
+        return result
     return model
+
+
+@contextmanager
+def plain_tree_numbers(model: Any) -> Iterator[None]:
+    """Let histogram gradient boosting be converted while the block runs.
+
+    skl2onnx 1.20 writes its node ids as numpy integers and its missing-value flags as booleans; attributes of
+    ONNX nodes take neither any more.
+
+    Raises:
+        RunError: splits on categories, which the converter would take for thresholds.
+    """
+    boosted = [part for part in parts(model) if type(part).__name__.startswith("HistGradientBoosting")]
+    if not boosted:
+        yield
+        return
+    if any(getattr(part, "is_categorical_", None) is not None for part in boosted):
+        raise RunError(
+            "No converter to ONNX knows histogram gradient boosting with categorical features.",
+            "",
+            "Encode the categories first (OrdinalEncoder, OneHotEncoder) and leave categorical_features out.",
+        )
+    from skl2onnx.common import tree_ensemble
+
+    original = tree_ensemble.add_node
+
+    def add_node(attributes: Any, is_classifier: bool, *numbers: Any, **more: Any) -> None:
+        plain = {name: _plain(value) for name, value in more.items() if name != "dtype"}
+        kept = {"dtype": more["dtype"]} if "dtype" in more else {}
+        if "nodes_missing_value_tracks_true" in plain:
+            plain["nodes_missing_value_tracks_true"] = int(plain["nodes_missing_value_tracks_true"])
+        original(attributes, is_classifier, *map(_plain, numbers), **plain, **kept)
+
+    tree_ensemble.add_node = add_node
+    try:
+        yield
+    finally:
+        tree_ensemble.add_node = original
+
+
+def _plain(value: Any) -> Any:
+    import numpy
+
+    return int(value) if isinstance(value, numpy.integer) else value
+
+
+def parts(model: Any) -> Iterator[Any]:
+    """Yield an estimator and all estimators inside it."""
+    yield model
+    for attribute in ("steps", "transformer_list", "transformers_", "named_estimators_"):
+        held = getattr(model, attribute, None) or []
+        for entry in held.items() if hasattr(held, "items") else held:
+            if hasattr(entry[1], "get_params"):
+                yield from parts(entry[1])
+    for attribute in ("estimator_", "final_estimator_", "best_estimator_", "regressor_"):
+        if hasattr(getattr(model, attribute, None), "get_params"):
+            yield from parts(getattr(model, attribute))
 
 
 def has_trees(model: Any) -> bool:
@@ -63,28 +122,6 @@ def has_trees(model: Any) -> bool:
     from sklearn.tree import BaseDecisionTree
 
     return isinstance(model, BaseDecisionTree | BaseForest | BaseGradientBoosting)
-
-
-def _plain_histogram_trees(model: Any) -> Any:
-    result = copy.copy(model)
-    result._predictors = [
-        [SimpleNamespace(nodes=[_plain_node(node) for node in tree.nodes]) for tree in stage]
-        for stage in model._predictors
-    ]
-    return result
-
-
-def _plain_node(node: Any) -> dict[str, Any]:
-    plain = {name: node[name].item() for name in node.dtype.names}
-    if plain.get("is_categorical"):
-        raise RunError(
-            "No converter to ONNX knows histogram gradient boosting with categorical features.",
-            "",
-            "Encode the categories first (OrdinalEncoder or OneHotEncoder) and train without "
-            "categorical_features.",
-        )
-    plain["threshold"] = plain.get("threshold", plain.get("num_threshold"))
-    return plain
 
 
 def _is_pipeline(model: Any) -> bool:
@@ -100,16 +137,6 @@ def _first_step(model: Any) -> Any:
             return model
         model = steps[0]
     return model
-
-
-def _column_transformers(model: Any) -> Iterator[Any]:
-    if hasattr(model, "transformers_"):
-        yield model
-        for _, transformer, _ in model.transformers_:
-            yield from _column_transformers(transformer)
-    for attribute in ("steps", "transformer_list"):
-        for _, step in getattr(model, attribute, None) or []:
-            yield from _column_transformers(step)
 
 
 def _listed(columns: Any) -> list[Any]:

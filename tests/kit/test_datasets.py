@@ -320,13 +320,14 @@ def test_a_full_disk_is_a_clear_error(tmp_path: Path) -> None:
     if not Path("/dev/full").exists():
         pytest.skip("no /dev/full here")
     fs = FileSystem("local", str(tmp_path))
-    with (
-        pytest.raises(FileSystemError, match="full"),
-        fs.writer("x.bin") as sink,
-        open("/dev/full", "wb") as full,
-    ):
-        sink.write(b"1")
-        full.write(b"1" * 100_000)
+
+    def write_to_a_full_disk() -> None:
+        with fs.writer("x.bin") as sink, open("/dev/full", "wb") as full:
+            sink.write(b"1")
+            full.write(b"1" * 100_000)
+
+    with pytest.raises(FileSystemError, match="full"):
+        write_to_a_full_disk()
     assert list(tmp_path.iterdir()) == []
 
 

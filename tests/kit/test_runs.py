@@ -158,7 +158,7 @@ def test_the_final_run_by_metric(workspace: Workspace, table: Table, capsys: Any
 def test_a_failing_cell_raises_and_leaves_a_failed_run(workspace: Workspace, table: Table) -> None:
     features, target = table
     experiment = an_experiment(workspace, table)
-    with pytest.raises(ZeroDivisionError), experiment.run_experiment() as run:
+    with pytest.raises(ZeroDivisionError), experiment.run_experiment() as run:  # noqa: PT012 - a whole cell
         run.log_model(LogisticRegression(max_iter=2000).fit(features, target))
         run.log_metrics({"test_score": 0.99})
         1 / 0  # noqa: B018
@@ -284,7 +284,7 @@ def test_files_are_looked_for_before_training(workspace: Workspace, table: Table
     notebook = a_notebook(workspace.home, "eda.ipynb")
     experiment.data_exploration_file = "eda.ipynb"
     notebook.unlink()
-    with pytest.raises(ExperimentError, match="eda.ipynb"), experiment.run_experiment():
+    with pytest.raises(ExperimentError, match=r"eda\.ipynb"), experiment.run_experiment():
         raise AssertionError("the block is not entered")
     assert workspace.runs(experiment) == []
     experiment.data_exploration_file = None

@@ -1,0 +1,341 @@
+"""Models and experiments, as notebooks use them."""
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
+
+from a360mdk import A360AI, Experiment, Model, Run
+from a360mdk.exceptions import A360AIError, ConfigurationError, ExperimentError, ModelError, RunError
+from tests.kit.conftest import Workspace
+
+Table = tuple[pd.DataFrame, "pd.Series[Any]"]
+
+LABELS = [
+    "Model Name",
+    "Model Version",
+    "Experiment Name",
+    "Final Run Id",
+    "Model Flavor",
+    "Input Signature",
+    "Output Signature",
+    "Data Exploration File",
+    "Data Preparation File",
+    "Model Training File",
+    "Drift Monitoring Enabled",
+]
+LISTED = [
+    *("id", "bestRun", "model_id", "experiment_name", "best_run_id", "model_flavor", "input_signature"),
+    *("output_signature", "data_exploration_file", "data_preparation_file", "model_training_file"),
+    *("baseline", "train_shape", "model_name", "version", "updated_at"),
+]
+
+
+@pytest.mark.row("M002", "M003", "M004", "M005")
+def test_the_interface(workspace: Workspace, monkeypatch: Any) -> None:
+    from a360mdk.main import A360AI as Again
+
+    assert Again is A360AI
+    monkeypatch.setenv("A360_PROJECT_NAME", "Customer Churn")
+    ai = A360AI()
+    assert repr(ai) == "<A360 AI Interface for project: Customer Churn>"
+    assert ai.project_name == "Customer Churn"
+    monkeypatch.delenv("A360_PROJECT_NAME")
+    assert A360AI().project_name == workspace.project["name"]  # asked of the service
+    for name in ("A360_API_URL", "JUPYTERHUB_API_TOKEN"):
+        monkeypatch.delenv(name)
+    outside = A360AI()
+    assert "A360_API_URL, JUPYTERHUB_API_TOKEN" in repr(outside)
+    with pytest.raises(ConfigurationError, match="A360_API_URL, JUPYTERHUB_API_TOKEN"):
+        outside.list_datasets()
+
+
+@pytest.mark.row("M035", "M040", "M129", "M130", "M131", "M132", "M133", "M134", "M135", "M136")
+def test_models(workspace: Workspace) -> None:
+    ai = workspace.ai
+    assert ai.model is None
+    model = ai.get_or_create_model(model_name="churn_pred_2")
+    assert ai.model is model
+    assert (model.model_name, model.version, model.status, model.sub_status) == (
+        "churn_pred_2", "1.0", "In Development", "Draft",
+    )  # fmt: skip
+    assert (model.best_experiment_id, model.best_run_id, model.imported, model.a360ai) == (
+        None,
+        None,
+        False,
+        ai,
+    )
+    again = ai.get_or_create_model("churn_pred_2", "1.0", "classification")
+    other = ai.get_or_create_model("churn_pred_2", "2", "time series")
+    assert again.id == model.id
+    assert (other.id != model.id, other.model_type) == (True, "time series")
+    assert Model.mutable == ("status", "sub_status", "best_experiment_id", "best_run_id")
+    with pytest.raises(ModelError, match="cannot be changed"):
+        model.version = "3"
+    with pytest.raises(ModelError, match="set_final_run"):
+        model.status = "Published"
+    assert (Model().id, Experiment().enable_drift_monitoring, Run().trained_model) == (None, False, None)
+
+
+@pytest.mark.row("M036", "M039")
+def test_names_and_versions_are_checked_before_any_request(monkeypatch: Any) -> None:
+    monkeypatch.delenv("A360_API_URL", raising=False)
+    ai = A360AI()  # not connected: a request would raise something else
+    for version in ("1234567890123", "", "  ", 2):
+        with pytest.raises(ModelError, match=r"1 to 12"):
+            ai.get_or_create_model("m", version)  # type: ignore[arg-type]
+    with pytest.raises(ModelError, match="needs a name"):
+        ai.get_or_create_model("")
+    with pytest.warns(UserWarning, match="longer than 15"), pytest.raises(ConfigurationError):
+        ai.get_or_create_model("a_name_of_16_chr")
+
+
+def test_exact_lengths_are_accepted(workspace: Workspace) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert workspace.ai.get_or_create_model("a_name_of_15_ch", "123456789012").version == "123456789012"
+
+
+@pytest.mark.row(
+    "M044", "M045", "M046", "M048", "M049", "M050", "M051", "M115", "M116", "M117", "M118", "M122"
+)
+def test_the_summary_of_a_data_frame(workspace: Workspace, table: Table, capsys: Any) -> None:
+    features, target = table
+    model = workspace.ai.get_or_create_model("churn_pred_2")
+    experiment = model.get_or_create_experiment(
+        experiment_name="forest", model_flavor="sklearn", train_features=features, train_target=target
+    )
+    lines = capsys.readouterr().out.strip().split("\n")
+    assert lines[0].startswith("//-- Experiment Loaded --//")
+    assert [line.split(": ")[0] for line in lines[1:]] == LABELS
+    values = dict(line.split(": ", 1) for line in lines[1:])
+    assert values["Input Signature"] == (
+        "gender big_integer, SeniorCitizen small_integer, MonthlyCharges float, tenure big_integer"
+    )
+    assert values["Output Signature"] == "Churn big_integer"
+    assert (values["Final Run Id"], values["Drift Monitoring Enabled"]) == ("None", "False")
+    assert (experiment.baseline, experiment.train_shape, experiment.model) == (None, [4], model)
+    same = workspace.ai.get_or_create_experiment("churn_pred_2", "1.0", "forest", "sklearn", features, target)
+    assert same.id == experiment.id
+    loaded = model.get_or_create_experiment(experiment_name="forest")
+    assert (loaded.id, loaded.input_signature) == (experiment.id, experiment.input_signature)
+    with pytest.warns(UserWarning, match="other features"):
+        model.get_or_create_experiment("forest", "sklearn", train_features=features[["tenure"]])
+
+
+@pytest.mark.row("M047", "M052", "M084", "M085", "M086", "M123", "M125")
+def test_arrays_with_drift_monitoring(workspace: Workspace) -> None:
+    features = np.random.default_rng(0).normal(size=(30, 26))
+    target = np.arange(30) % 2
+    names = [f"f{number}" for number in range(26)]
+    model = workspace.ai.get_or_create_model("churn_pred_2")
+    given: dict[str, Any] = {
+        "experiment_name": "forest", "model_flavor": "sklearn", "enable_drift_monitoring": True,
+        "train_features": features, "train_target": target,
+    }  # fmt: skip
+    with pytest.raises(ExperimentError, match=r"names of the features[^$]*feature_names=\["):
+        model.get_or_create_experiment(**given)
+    with pytest.raises(ExperimentError, match="25 names for 26 columns"):
+        model.get_or_create_experiment(**given, feature_names=names[:25])
+    assert model.list_experiments().empty
+    experiment = model.get_or_create_experiment(**given, feature_names=names)
+    assert experiment.input_signature == "ndarray: float64 (26,)"
+    assert experiment.output_signature == "ndarray: int64 ()"
+    assert experiment.baseline is not None
+    assert list(experiment.baseline) == names
+    assert experiment.baseline["f3"] == pytest.approx(
+        {"mean": features[:, 3].mean(), "std": features[:, 3].std()}
+    )
+    stored = workspace.client.get(f"/experiments/{experiment.id}").json()
+    assert stored["target_baseline"] == {"target": {"mean": 0.5, "std": 0.5}}
+    median = model.get_or_create_experiment(
+        **{**given, "experiment_name": "median"}, feature_names=names, monitoring_expected_value="median"
+    )
+    assert median.baseline is not None
+    assert set(median.baseline["f0"]) == {"median", "std"}
+
+
+@pytest.mark.row("M127", "M128")
+def test_what_may_change_of_an_experiment(workspace: Workspace, table: Table) -> None:
+    features, target = table
+    (workspace.home / "eda.ipynb").write_text("{}")
+    model = workspace.ai.get_or_create_model("churn_pred_2")
+    experiment = model.get_or_create_experiment("e", "sklearn", features, target)
+    assert set(Experiment.mutable) == {
+        "baseline", "data_exploration_file", "data_preparation_file", "model_training_file",
+        "enable_drift_monitoring", "monitoring_expected_value",
+    }  # fmt: skip
+    experiment.data_exploration_file = "eda.ipynb"
+    experiment.monitoring_expected_value = "median"
+    stored = workspace.client.get(f"/experiments/{experiment.id}").json()
+    assert (stored["data_exploration_file"], stored["monitoring_expected_value"]) == ("eda.ipynb", "median")
+    with pytest.raises(ExperimentError, match="cannot be changed"):
+        experiment.model_flavor = "xgboost"
+    later = model.get_or_create_experiment(
+        "e", train_features=features, train_target=target, enable_drift_monitoring=True
+    )
+    assert later.enable_drift_monitoring is True
+    assert list(later.baseline or {}) == list(features.columns)
+
+
+def test_wrong_experiments_create_nothing(workspace: Workspace, table: Table) -> None:
+    features, target = table
+    model = workspace.ai.get_or_create_model("churn_pred_2")
+    with pytest.raises(ExperimentError, match="stores models of: sklearn"):
+        model.get_or_create_experiment("e", "prophet", features, target)
+    with pytest.raises(ExperimentError, match="needs a model flavor"):
+        model.get_or_create_experiment("e", train_features=features)
+    with pytest.raises(ExperimentError, match="needs train_features"):
+        model.get_or_create_experiment("e", "sklearn")
+    with pytest.raises(ExperimentError, match="needs a name"):
+        model.get_or_create_experiment("", "sklearn", features, target)
+    with pytest.raises(ExperimentError, match="mean or median"):
+        model.get_or_create_experiment("e", "sklearn", features, target, monitoring_expected_value="mode")
+    with pytest.raises(ExperimentError, match="differ"):
+        model.get_or_create_experiment("e", "sklearn", features, target, feature_names=["a", "b", "c", "d"])
+    assert model.list_experiments().empty
+    with pytest.raises(ExperimentError, match="not on the platform"):
+        Experiment().run_experiment().__enter__()
+
+
+@pytest.mark.row("M014", "M016")
+def test_list_experiments(workspace: Workspace, table: Table) -> None:
+    features, target = table
+    model = workspace.ai.get_or_create_model("churn_pred_2")
+    assert list(model.list_experiments().columns) == LISTED
+    experiment = model.get_or_create_experiment(
+        "forest", "sklearn", features, target, enable_drift_monitoring=True
+    )
+    with experiment.run_experiment() as run:
+        run.log_model(LogisticRegression(max_iter=2000).fit(features, target))
+    assert model.list_experiments().bestRun[0] is None
+    model.set_final_run(experiment, run.id)
+    found = model.list_experiments()
+    assert list(found.columns) == LISTED
+    row = found.iloc[0]
+    assert (row.best_run_id, row.bestRun["id"], row.model_name, row.version) == (
+        run.id,
+        run.id,
+        "churn_pred_2",
+        "1.0",
+    )
+    assert row.train_shape == [4]
+    assert list(row.baseline) == list(features.columns)
+    assert set(row.baseline["gender"]) == {"mean", "std"}
+
+
+@pytest.mark.row("M134")
+def test_import_model(workspace: Workspace, table: Table, capsys: Any) -> None:
+    features, target = table
+    forest = RandomForestClassifier(5, random_state=0).fit(features.to_numpy(), target)
+    model = workspace.ai.import_model(
+        model_name="imported",
+        experiment_name="elsewhere",
+        model_artifact_object_in_memory=forest,
+        model_flavor="sklearn",
+        model_type="classification",
+        enable_drift_monitoring=True,
+        train_features=features.to_numpy(dtype=float),
+        train_target=target.to_numpy(),
+        feature_names=list(features.columns),
+    )
+    printed = capsys.readouterr().out
+    assert printed.startswith("//-- Experiment Loaded --//")
+    assert f"Final Run Id: {model.best_run_id}" in printed
+    stored = workspace.client.get(f"/models/{model.id}").json()
+    assert (stored["imported"], stored["best_run_id"]) == (True, model.best_run_id)
+    loaded = model.get_artifact("trained_model")
+    np.testing.assert_array_equal(loaded.predict(features), forest.predict(features.to_numpy()))
+
+
+@pytest.mark.row("M134", "F353")
+def test_import_without_training_data(workspace: Workspace, table: Table) -> None:
+    features, target = table
+    forest = RandomForestClassifier(3).fit(features.to_numpy(), target)
+    ai = workspace.ai
+    model = ai.import_model("imported", "elsewhere", forest, "sklearn")
+    row = model.list_experiments().iloc[0]
+    assert (row.input_signature, row.output_signature, row.train_shape) == (
+        "ndarray: float64 (4,)",
+        "unknown",
+        [4],
+    )
+    assert row.baseline is None
+    with pytest.raises(ExperimentError, match="needs train_features"):
+        ai.import_model("refused", "e", forest, "sklearn", enable_drift_monitoring=True)
+    with pytest.raises(RunError, match="not fitted"):
+        ai.import_model("refused", "e", RandomForestClassifier(), "sklearn")
+    models = workspace.client.get(f"/projects/{workspace.project['id']}/models").json()["items"]
+    assert [entry["model_name"] for entry in models] == ["imported"]
+
+
+@pytest.mark.row("M087")
+def test_drift_monitoring_after_the_fact(workspace: Workspace, table: Table) -> None:
+    features, target = table
+    model = workspace.ai.get_or_create_model("churn_pred_2")
+    with pytest.raises(ModelError, match="no final run"):
+        model.enable_drift_monitoring(train_features=features)
+    experiment = model.get_or_create_experiment("e", "sklearn", features, target)
+    with experiment.run_experiment() as run:
+        run.log_model(LogisticRegression(max_iter=2000).fit(features, target))
+    model.set_final_run(experiment, run.id)
+    with pytest.raises(ExperimentError, match="train_target or both"):
+        model.enable_drift_monitoring()
+    this_experiment = model.enable_drift_monitoring(train_features=features, train_target=target)
+    assert this_experiment.enable_drift_monitoring is True
+    stored = workspace.client.get(f"/experiments/{experiment.id}").json()
+    assert list(stored["baseline"]) == list(features.columns)
+    assert list(stored["target_baseline"]) == ["Churn"]
+
+
+@pytest.mark.row("M041", "M043")
+def test_definitions(workspace: Workspace, tmp_path: Path) -> None:
+    ai = workspace.ai
+    with pytest.raises(ModelError, match="no current model"):
+        ai.export_model_definition("model.yaml")
+    model = ai.get_or_create_model("churn_pred_2", "1.0", "classification")
+    ai.export_model_definition("/home/jovyan/model.yaml")
+    written = yaml.safe_load((workspace.home / "model.yaml").read_text())
+    assert written == {
+        "model_name": "churn_pred_2", "version": "1.0", "model_type": "classification",
+        "best_experiment_id": None, "best_run_id": None,
+    }  # fmt: skip
+    assert ai.import_model_definition("model.yaml").id == model.id
+    ai.export_model_definition(tmp_path, model=ai.get_or_create_model("other"))
+    assert (tmp_path / "other.yaml").is_file()
+    (tmp_path / "new.yaml").write_text("model_name: new\nversion: 2.0\n")
+    assert ai.import_model_definition(tmp_path / "new.yaml").version == "2.0"
+    for text in ("- a list", "{", "version: 1"):
+        (tmp_path / "bad.yaml").write_text(text)
+        with pytest.raises(ModelError):
+            ai.import_model_definition(tmp_path / "bad.yaml")
+
+
+@pytest.mark.row("M081")
+def test_the_detail_page(workspace: Workspace, capsys: Any) -> None:
+    model = workspace.ai.get_or_create_model("churn_pred_2")
+    model.get_model_detail_page()
+    url = workspace.client.get(f"/models/{model.id}").json()["detail_url"]
+    printed = capsys.readouterr().out.strip()
+    assert printed.startswith("http://")
+    assert printed.endswith(url)
+
+
+def test_refusals_of_the_service_carry_its_reason(workspace: Workspace, monkeypatch: Any) -> None:
+    model = workspace.ai.get_or_create_model("churn_pred_2")
+    missing = Experiment(id="0" * 32, a360ai=workspace.ai)
+    with pytest.raises(ModelError) as caught:
+        model.set_final_run(missing, "0" * 32)
+    assert caught.value.status in (404, 422)
+    assert caught.value.why or caught.value.hint
+    monkeypatch.setenv("JUPYTERHUB_API_TOKEN", "test-outsider")
+    monkeypatch.delenv("A360_PROJECT_NAME")
+    with pytest.raises(A360AIError, match="no such project") as hidden:
+        _ = A360AI().project_name
+    assert hidden.value.status == 404
