@@ -77,6 +77,7 @@ class A360HubService(Application):
     identity_seconds = Int(30, help="How long an answer of the Hub about a user is trusted.").tag(config=True)
     self_review_allowed = Bool(False, help="May submitters review their own models?").tag(config=True)
     local_volumes = Bool(True, help="May data repos be folders of this machine?").tag(config=True)
+    max_upload_bytes = Int(5 * 1024**3, help="Most bytes of one uploaded file.").tag(config=True)
     builders = List(Unicode(), ["bundle", "docker"], help="Package builders to offer.").tag(config=True)
     targets = List(Unicode(), ["process", "docker"], help="Publishing targets to offer.").tag(config=True)
     default_builder = Unicode("bundle", help="The builder of forms that name none.").tag(config=True)
@@ -148,6 +149,7 @@ class A360HubService(Application):
             default_builder=self.default_builder,
             default_target=self.default_target,
             local_volumes=self.local_volumes,
+            max_upload_bytes=self.max_upload_bytes,
         )
         database = Database(self.database_url, pool_size=self.threads)
         secrets = Secrets.from_file(Path(self.secret_keys_file))

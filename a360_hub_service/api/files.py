@@ -8,6 +8,7 @@ from pydantic import Field
 from sqlalchemy.orm import Session
 
 from ..backends.storage.base import FileInfo, Storage
+from ..backends.storage.keys import check_key
 from ..entities import DataRepo
 from ..errors import Conflict, NotFound
 from ..services import data_repos
@@ -69,11 +70,11 @@ class FileHandler(BaseHandler):
         except Exception as error:
             if "Content-Length" not in self.request.headers:
                 raise
-            # An answer in the middle of a body would cut the connection before the sender reads it.
+            # An answer before the end of the body cuts the connection, maybe before the sender reads it.
             self.failure = error
 
     def _open(self) -> Storage:
-        key = self.ids["key"]
+        key = check_key(self.ids["key"])
         with self.web.context.database.session(write=False) as session:
             repo = session.get_one(DataRepo, self.ids["data_repo_id"])
             if self.request.method in ("PUT", "DELETE"):
@@ -90,12 +91,11 @@ class FileHandler(BaseHandler):
 
     async def _begin(self, overwrite: bool) -> None:
         key = self.ids["key"]
+        self.replaces = await self.web.run(self.storage.stat, key) is not None
         writer = await self.web.run(lambda: self.storage.writer(key, overwrite=overwrite))
         self.upload = Upload(self.web.run, writer, self.body_limit)
         if self.gone:
             await self.upload.abort()
-            return
-        self.replaces = await self.web.run(self.storage.stat, key) is not None
 
     async def data_received(self, chunk: bytes) -> None:
         """Pass the body on; the connection is read no faster than the storage takes it."""

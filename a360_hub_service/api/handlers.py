@@ -199,6 +199,9 @@ class BaseHandler(HubOAuthenticated, RequestHandler):
             self.set_header("WWW-Authenticate", "Bearer")
         if problem.status == 405:
             self.set_header("Allow", ", ".join(sorted(self.routes)))
+        if not self.request._body_future.done():
+            # Tornado closes the connection, since the rest of the body would be read as the next request.
+            self.set_header("Connection", "close")
         self.set_header("Content-Type", "application/problem+json")
         self.finish(json.dumps(as_json(problem)))
 
@@ -218,7 +221,8 @@ class BaseHandler(HubOAuthenticated, RequestHandler):
             raise HTTPProblem(413, "too-large", "Too large", f"At most {self.body_limit:,} bytes are taken.")
         raw = b"".join(self._chunks)
         try:
-            return self.route.body.model_validate_json(raw or b"{}")
+            # Strict: 0 is no false and "1" no number, or the document of the API would not tell the truth.
+            return self.route.body.model_validate_json(raw or b"{}", strict=True)
         except ValidationError as error:
             if raw and any(item["type"] == "json_invalid" for item in error.errors()):
                 raise HTTPProblem(

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import re
 from collections.abc import Awaitable, Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from email.utils import format_datetime, parsedate_to_datetime
 from typing import Any
 from urllib.parse import quote
@@ -14,7 +14,7 @@ from tornado.iostream import StreamClosedError
 from ..backends.storage.base import FileInfo, Storage, Writer
 from ..errors import NotFound, TooLarge
 from .handlers import BaseHandler
-from .problems import HTTPProblem
+from .problems import Problem
 
 BLOCK = 1024 * 1024
 SANDBOX = "default-src 'none'; sandbox"
@@ -119,7 +119,11 @@ async def send_file(
         handler.set_status(304)
         return
     size = info.size or 0
-    start, length = _part(handler, info, etag, size)
+    found = _part(handler, etag, size)
+    if found is None:
+        _refuse_part(handler, size)
+        return
+    start, length = found
     handler.set_header("Content-Length", str(length))
     if not body:
         return
@@ -149,7 +153,7 @@ def _describe(handler: BaseHandler, info: FileInfo, etag: str, name: str) -> Non
     handler.set_header("Accept-Ranges", "bytes")
     handler.set_header("Etag", etag)
     if info.last_modified:
-        handler.set_header("Last-Modified", format_datetime(info.last_modified, usegmt=True))
+        handler.set_header("Last-Modified", format_datetime(info.last_modified.astimezone(UTC), usegmt=True))
 
 
 def _is_known(handler: BaseHandler, info: FileInfo, etag: str) -> bool:
@@ -169,8 +173,8 @@ def _date(value: str | None) -> datetime | None:
     return date if date and date.tzinfo else None
 
 
-def _part(handler: BaseHandler, info: FileInfo, etag: str, size: int) -> tuple[int, int]:
-    """Start and length of what is asked for; sets the status of an answer with a part.
+def _part(handler: BaseHandler, etag: str, size: int) -> tuple[int, int] | None:
+    """Start and length of what is asked for, ``None`` if there is no such part; sets the status of one.
 
     Several ranges in one request are answered with the whole file, as a server may.
     """
@@ -183,8 +187,19 @@ def _part(handler: BaseHandler, info: FileInfo, etag: str, size: int) -> tuple[i
     start = int(first) if first else max(size - int(last), 0)
     end = min(int(last) if first and last else size - 1, size - 1)
     if start > end:
-        handler.set_header("Content-Range", f"bytes */{size}")
-        raise HTTPProblem(416, "bad-range", "No such part", f"The file has {size:,} bytes.")
+        return None
     handler.set_status(206)
     handler.set_header("Content-Range", f"bytes {start}-{end}/{size}")
     return start, end - start + 1
+
+
+def _refuse_part(handler: BaseHandler, size: int) -> None:
+    """Answer with the length of the file; an exception would lose the header that says it."""
+    problem = Problem(
+        title="No such part", status=416, detail=f"The file has {size:,} bytes.", code="bad-range"
+    )
+    handler.set_status(416)
+    handler.set_header("Content-Range", f"bytes */{size}")
+    handler.set_header("Content-Type", "application/problem+json")
+    handler.clear_header("Content-Disposition")
+    handler.finish(problem.model_dump_json(exclude_none=True))
