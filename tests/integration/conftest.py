@@ -11,6 +11,7 @@ import pytest
 from a360_hub_service.backends.engine import engine, engine_health
 from a360_hub_service.backends.images import BuildError, BuiltPackage, builder_class
 from tests.support import endpoints
+from tests.support.hub import Platform, platform
 
 
 @pytest.fixture(scope="session")
@@ -69,3 +70,10 @@ def image(
     """A finished image of the forest."""
     request = endpoints.package_request(model_file, repository, baseline=baseline_file)
     return builder_class("docker")(home=str(package_home), repository=image_repository).build(request, print)
+
+
+@pytest.fixture(scope="session")
+def hub_platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    """A whole platform for all tests that leave it running; they share a worker (xdist group ``hub``)."""
+    with platform(tmp_path_factory.mktemp("hub") / "home") as started:
+        yield started

@@ -1,7 +1,7 @@
 """The client of the Hub's REST API, against the real Hub."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
@@ -9,16 +9,15 @@ import pytest
 from a360_hub_service.errors import Conflict, Forbidden, NotFound, Unavailable
 from a360_hub_service.hub.client import HubClient
 from a360_hub_service.hub.workspaces import FAILED, Status, condition, free_server_name
-from tests.support.hub import Platform, platform
+from tests.support.hub import Platform
 from tests.support.service import free_port
 
-pytestmark = pytest.mark.xdist_group("hub-client")
+pytestmark = pytest.mark.xdist_group("hub")
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
-    with platform(tmp_path_factory.mktemp("client") / "home") as started:
-        yield started
+def running(hub_platform: Platform) -> Platform:
+    return hub_platform
 
 
 def with_hub(running: Platform, work: Callable[[HubClient], Coroutine[Any, Any, Any]]) -> Any:

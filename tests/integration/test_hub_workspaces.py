@@ -14,13 +14,12 @@ from tests.support.hub import Platform, platform
 from tests.support.kernel import CellError, Kernel
 from tests.support.service import project_form, wait_for
 
-pytestmark = pytest.mark.xdist_group("hub-workspaces")
+pytestmark = pytest.mark.xdist_group("hub")
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
-    with platform(tmp_path_factory.mktemp("hub") / "home") as started:
-        yield started
+def running(hub_platform: Platform) -> Platform:
+    return hub_platform
 
 
 @pytest.fixture(scope="module")
@@ -238,10 +237,10 @@ def test_idle_workspaces_stop_and_busy_ones_go_on(tmp_path: Path) -> None:
         with short.client("scientist") as client:
             made = client.post("/projects", json=project_form("Idle", "idle-data")).json()
         busy = short.start_workspace("scientist", made["id"], "busy")
-        idle = short.start_workspace("scientist", made["id"], "idle")
         with Kernel(short.url + busy["url"], short.token("scientist")) as kernel:
             # It computes without a word for longer than a workspace may idle.
-            kernel.send("import time; time.sleep(60)")
+            kernel.send("import time; time.sleep(300)")
+            idle = short.start_workspace("scientist", made["id"], "idle")
             short.wait_workspace("scientist", idle["id"], "stopped", seconds=60)
             with short.client("scientist") as client:
                 assert client.get(f"/workspaces/{busy['id']}").json()["status"] == "running"
