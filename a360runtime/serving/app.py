@@ -27,7 +27,7 @@ def create_app(bundle: Bundle, keys: KeyRing, max_body: int = DEFAULT_MAX_BODY) 
     app.after_request(_log_access)
     app.register_error_handler(HTTPException, _http_problem)
 
-    def predict() -> Response:
+    def predict(name: str = "") -> Response:
         if not keys.accepts(request.headers.get("apikey")):
             return problem(401, "The apikey header holds no valid key.")
         try:
@@ -44,7 +44,8 @@ def create_app(bundle: Bundle, keys: KeyRing, max_body: int = DEFAULT_MAX_BODY) 
         return _answer(bundle, payload)
 
     app.add_url_rule("/", "predict", predict, methods=["POST"])
-    app.add_url_rule(f"/{bundle.slug}/", "predict_by_name", predict, methods=["POST"])
+    # The gateway knows the name of the endpoint; one process serves one model, whatever it is called.
+    app.add_url_rule("/<name>/", "predict_by_name", predict, methods=["POST"])
     app.add_url_rule("/healthz", "healthz", _alive, methods=["GET"])
     # The package is loaded before the first request is taken, so a process that answers is ready.
     app.add_url_rule("/readyz", "readyz", _alive, methods=["GET"])

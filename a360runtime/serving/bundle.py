@@ -28,11 +28,6 @@ class Bundle:
     call: Callable[[list[Any], str], Any]
 
     @property
-    def slug(self) -> str:
-        """Name of the endpoint in its URL."""
-        return str(self.manifest["slug"])
-
-    @property
     def json_input(self) -> bool:
         """Must a request body be JSON?"""
         return str(self.manifest.get("input_format", "JSON")).upper() == "JSON"

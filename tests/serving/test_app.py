@@ -90,7 +90,7 @@ def test_the_endpoint_answers_by_its_name_and_at_the_root(tmp_path: Path, path: 
 
 def test_other_paths_and_methods_are_refused_as_problems(tmp_path: Path) -> None:
     client = client_for(tmp_path, lambda artifacts, payload: 1)
-    for answer, status in ((post(client, path="/other/"), 404), (client.get("/"), 405)):
+    for answer, status in ((post(client, path="/other/path/"), 404), (client.get("/"), 405)):
         assert answer.status_code == status
         assert answer.headers["Content-Type"] == "application/problem+json"
         assert answer.json is None or answer.json["status"] == status

@@ -10,7 +10,6 @@ import io
 import json
 import os
 import platform
-import py_compile
 import shutil
 import subprocess
 import sys
@@ -60,6 +59,13 @@ _PRUNED_PARTS = (
     "/lib-dynload/readline",
     "/lib-dynload/_dbm",
 )
+# In a fresh process with a fixed seed: byte code depends on the order of sets and on what else is in memory.
+_COMPILE = """
+import json, py_compile
+mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
+for number, name in enumerate(json.load(open("names.json"))):
+    py_compile.compile(f"{number}.py", f"{number}.pyc", dfile=name, doraise=True, invalidation_mode=mode)
+"""
 _PROGRAMS = {"usr/bin/python3", "usr/bin/python3.11"}
 _MERGED = ("bin", "sbin", "lib", "lib64", "lib32", "libx32")
 _TIME = 1_700_000_000
@@ -267,18 +273,22 @@ def _add_own_files(root: Rootfs) -> None:
 
 def _compile_library(root: Rootfs) -> None:
     """Add byte code, which a read-only image cannot keep for itself."""
+    sources = {
+        name: data
+        for name, (info, data) in sorted(root.members.items())
+        if name.startswith("usr/lib/python3.11/") and name.endswith(".py") and info.isfile()
+    }
     with tempfile.TemporaryDirectory() as work:
-        source, target = Path(work, "module.py"), Path(work, "module.pyc")
-        for name, (info, data) in list(root.members.items()):
-            if name.startswith("usr/lib/python3.11/") and name.endswith(".py") and info.isfile():
-                source.write_bytes(data)
-                mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
-                py_compile.compile(
-                    str(source), str(target), dfile=f"/{name}", doraise=True, invalidation_mode=mode
-                )
-                path = Path(name)
-                compiled = path.parent / "__pycache__" / f"{path.stem}.cpython-311.pyc"
-                root.file(compiled.as_posix(), target.read_bytes())
+        folder = Path(work)
+        for number, data in enumerate(sources.values()):
+            (folder / f"{number}.py").write_bytes(data)
+        (folder / "names.json").write_text(json.dumps([f"/{name}" for name in sources]))
+        environment = {"PYTHONHASHSEED": "0"}
+        subprocess.run([sys.executable, "-S", "-c", _COMPILE], cwd=folder, env=environment, check=True)
+        for number, name in enumerate(sources):
+            path = Path(name)
+            compiled = path.parent / "__pycache__" / f"{path.stem}.cpython-311.pyc"
+            root.file(compiled.as_posix(), (folder / f"{number}.pyc").read_bytes())
 
 
 def main() -> int:

@@ -187,12 +187,17 @@ def _linked(source: str, target: Path) -> bool:
 
 
 def folder_digest(folder: Path) -> tuple[str, int]:
-    """Return ``sha256:<hex>`` over the sorted (path, SHA-256) pairs of a folder, and its size in bytes."""
+    """Return ``sha256:<hex>`` over the sorted (path, SHA-256) pairs of a folder, and its size in bytes.
+
+    Byte code is left out of the first: it follows from the sources, but is not the same each time.
+    """
     total, size = hashlib.sha256(), 0
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        size += path.stat().st_size
+        if path.suffix == ".pyc":
+            continue
         with path.open("rb") as file:
             content = hashlib.file_digest(file, "sha256").hexdigest()
-        size += path.stat().st_size
         total.update(f"{path.relative_to(folder).as_posix()}\0{content}\n".encode())
     return f"sha256:{total.hexdigest()}", size
 

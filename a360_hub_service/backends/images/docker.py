@@ -14,7 +14,7 @@ from typing import IO, ClassVar
 
 import docker
 from docker.errors import BuildError as DockerBuildError
-from docker.errors import ContainerError, ImageNotFound
+from docker.errors import ImageNotFound
 from docker.models.images import Image
 from requests.exceptions import ConnectionError as NoAnswer
 from requests.exceptions import ReadTimeout
@@ -211,16 +211,17 @@ def _platform(libc: str, version: str) -> str:
 def _probe(client: docker.DockerClient, name: str) -> tuple[str, PythonTarget]:
     """Ask an image of the user's which Python it has."""
     try:
-        answer = client.containers.run(
-            name,
-            ["-c", _PROBE],
-            entrypoint="python3",
-            remove=True,
-            network_disabled=True,
-            user=base_image.USER,
+        container = client.containers.create(
+            name, ["-c", _PROBE], entrypoint="python3", network_disabled=True, user=str(base_image.USER)
         )
+        try:
+            container.start()
+            container.wait(timeout=60)
+            answer = container.logs(stdout=True, stderr=False)
+        finally:
+            container.remove(force=True)
         program, version, _, libc, libc_version = json.loads(answer)
-    except (docker.errors.APIError, ContainerError, ValueError) as error:
+    except (docker.errors.APIError, ReadTimeout, NoAnswer, ValueError) as error:
         raise BuildError(
             f"The base image {name} has no Python 3 that can be run: {error}",
             hint="Choose an image with python3, or leave the field empty for the platform's own image.",

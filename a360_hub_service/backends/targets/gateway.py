@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from traitlets import Float, Int, Unicode
+from traitlets import Bool, Float, Int, Unicode
 from traitlets.config import LoggingConfigurable
 
 from a360_hub_service.backends.base import Health, Log
@@ -39,6 +39,11 @@ class Gateway(LoggingConfigurable):
         config=True
     )
     start_timeout = Float(20.0, help="Seconds until traefik must answer.").tag(config=True)
+    resend_calls = Bool(
+        True,
+        help="Send a call again, at most four times, when its replica ended without an answer. A prediction "
+        "changes nothing, so that is safe; turn it off when scripts do more than predict.",
+    ).tag(config=True)
     max_call_seconds = Int(600, help="Seconds one call may take.").tag(config=True)
 
     def health(self) -> Health:
@@ -129,13 +134,16 @@ class Gateway(LoggingConfigurable):
         """Send calls for `slug` to these host:port addresses, and return when that is in effect."""
         servers = [{"url": f"http://{address}"} for address in addresses]
         check = {"path": "/healthz", "interval": "2s", "timeout": "5s", "unhealthyInterval": "500ms"}
+        retry: dict[str, object] = {"attempts": 5, "initialInterval": "100ms"}
+        if self.resend_calls:
+            retry |= {"status": ["502"], "retryNonIdempotentMethod": True, "maxRequestBodyBytes": 2_000_000}
         # A new name for each set of servers makes the switch visible from outside.
         service = f"{slug}-{hashlib.sha256(','.join(addresses).encode()).hexdigest()[:8]}"
         rule = f"Path(`/{slug}`) || Path(`/{slug}/`)"
         document = {
             "http": {
                 "routers": {slug: {"rule": rule, "service": service, "middlewares": [f"{slug}-retry"]}},
-                "middlewares": {f"{slug}-retry": {"retry": {"attempts": 6, "initialInterval": "100ms"}}},
+                "middlewares": {f"{slug}-retry": {"retry": retry}},
                 "services": {service: {"loadBalancer": {"servers": servers, "healthCheck": check}}},
             }
         }
