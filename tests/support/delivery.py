@@ -1,8 +1,11 @@
 """Models that are ready to package, and repositories with scripts, for tests of packaging and publishing."""
 
+import atexit
 import hashlib
 import json
+import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -38,6 +41,13 @@ SIZES = {"cpu_request": 0.1, "cpu_limit": 1, "memory_request": 0.1, "memory_limi
 
 
 @cache
+def _cache() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="a360-test-cache-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+@cache
 def linear_model() -> bytes:
     """An ONNX graph that computes 2a + 3b."""
     rows = helper.make_tensor_value_info("rows", TensorProto.FLOAT, [None, 2])
@@ -50,8 +60,16 @@ def linear_model() -> bytes:
 
 
 @contextmanager
-def delivery_service(home: Path, config: str = "", **options: Any) -> Iterator[ServiceProcess]:
-    """A service for packages and endpoints; what outlives a service is taken away at the end."""
+def delivery_service(
+    home: Path, config: str = "", *, shared_cache: bool = True, **options: Any
+) -> Iterator[ServiceProcess]:
+    """A service for packages and endpoints; what outlives a service is taken away at the end.
+
+    Dependencies are installed once for all services with ``shared_cache``.
+    """
+    if shared_cache:
+        home.mkdir(parents=True, exist_ok=True)
+        (home / "cache").symlink_to(_cache())
     service = ServiceProcess(home, config=CONFIG + config, **options).start()
     try:
         yield service
