@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from urllib.parse import urlsplit
 
+from a360mdk import s3_metadata
 from a360mdk.exceptions import ConfigurationError, FileSystemError
 from a360mdk.storage_errors import storage_error
 from a360mdk.transfer import HashingWriter, Stored, copy
@@ -224,7 +225,7 @@ class FileSystem:
     def write_file_to_remote(
         self, file: str | os.PathLike[str], file_key: str, metadata: Mapping[str, str] | None = None
     ) -> Stored:
-        """Upload a local file, with metadata for stores that keep some."""
+        """Upload a local file; a bucket keeps the metadata with the object, a folder has no place for it."""
         source_path = resolve(file)
         try:
             size = source_path.stat().st_size
@@ -266,6 +267,10 @@ class FileSystem:
                 Path(path).parent.mkdir(parents=True, exist_ok=True)
                 with replacing(Path(path)) as sink:
                     return copy(source, sink, size, label)
+        if metadata and not s3_metadata.STANDARD.issuperset(metadata):
+            with self._errors(file_key):
+                key = path.removeprefix(f"{self.bucket}/")
+                return s3_metadata.upload(source, size, self.bucket, key, metadata, self._boto3(), label)
         with self._errors(file_key):
             stream = self.arrow.open_output_stream(path, metadata=dict(metadata) if metadata else None)
             try:
@@ -279,6 +284,15 @@ class FileSystem:
             finally:
                 if not stream.closed:
                     stream.close()
+
+    def _boto3(self) -> dict[str, Any]:
+        return {
+            "region_name": self.region,
+            "endpoint_url": self._endpoint_url,
+            "aws_access_key_id": self.access_key,
+            "aws_secret_access_key": self.secret_access_key,
+            "aws_session_token": self._session_token,
+        }
 
     @contextlib.contextmanager
     def _errors(self, subject: str) -> Iterator[None]:

@@ -169,9 +169,15 @@ def an_experiment(workspace: Workspace) -> Any:
 def test_a_service_that_dies_before_the_close_leaves_nothing(own: Workspace) -> None:
     folder = own.repo_folder
     experiment = an_experiment(own)
-    with pytest.raises(RunError, match=r"not logged.*\n.*no connection"), experiment.run_experiment() as run:
-        run.log_model(LogisticRegression().fit(ROWS, TARGET))
-        own.service.kill()
+    run = experiment.run_experiment()
+
+    def cell() -> None:
+        with run:
+            run.log_model(LogisticRegression().fit(ROWS, TARGET))
+            own.service.kill()
+
+    with pytest.raises(RunError, match=r"not logged.*\n.*no connection"):
+        cell()
     assert [path for path in folder.rglob("*") if path.is_file()] == []
     own.service.start()
     stored = own.client.get(f"/runs/{run.id}").json()
