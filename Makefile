@@ -28,12 +28,13 @@ unit: .venv/.dev            ## The tests that start nothing
 test-s3: .venv/.dev         ## The storage contract on a real S3 server (A360_TEST_S3_ENDPOINT and keys)
 	$(PYTEST) -m s3 $(ARGS)
 
-lint: .venv/.dev            ## ruff, mypy --strict, import-linter, and no drift of the OpenAPI document
+lint: .venv/.dev node_modules/.stamp ## ruff, mypy --strict, import-linter, and no drift of the OpenAPI document
 	$(RUN) ruff format --check .
 	$(RUN) ruff check .
 	$(RUN) mypy
 	$(RUN) lint-imports
 	$(RUN) python -c "from a360_hub_service.app import print_openapi; print_openapi()" | diff -q - docs/openapi.json
+	npm run check --silent
 
 format: .venv/.dev          ## Let ruff put things right
 	$(RUN) ruff format .
@@ -51,8 +52,12 @@ bench: .venv/.dev           ## Benchmarks, as ratios against a peer in the same 
 base-image: .venv/.hub      ## The base image of served models (needs Docker and a Debian host)
 	$(RUN) python -m a360_hub_service.backends.images.base_image
 
+node_modules/.stamp: package-lock.json
+	npm ci --silent --ignore-scripts --no-audit --no-fund
+	@touch $@
+
 clean:                      ## Remove environments and caches; the state directory stays (it is yours)
-	rm -rf .venv .uv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
+	rm -rf .venv .uv node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
 
 .uv/bin/uv:
 	python3 -m pip install --quiet --disable-pip-version-check --no-warn-script-location --target .uv uv
