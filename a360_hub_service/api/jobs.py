@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from tornado.iostream import StreamClosedError
 
 from ..entities import Job, JobEvent
-from ..errors import Invalid
+from ..errors import Forbidden, Invalid, NotFound
 from ..jobs import journal
 from ..services import jobs
 from ..services.paging import decode_cursor, encode_cursor
@@ -119,7 +119,12 @@ class JobEventsHandler(BaseHandler):
         with self.web.context.jobs.journal.watch(job_id) as self._news:
             while not self._gone.is_set():
                 self._news.clear()
-                text, after, more, ended = await self.web.run(self._batch, job_id, after)
+                try:
+                    text, after, more, ended = await self.web.run(self._batch, job_id, after)
+                except (NotFound, Forbidden):
+                    if self._headers_written:
+                        return
+                    raise
                 now = asyncio.get_running_loop().time()
                 if not text and now - quiet_since >= HEARTBEAT_SECONDS:
                     text = b": still here\n\n"

@@ -42,12 +42,13 @@ def begin(
         If another one got ahead.
     """
     job = Job(kind=kind, model_id=model.id, subject_id=subject_id, created_by=actor.name, status="queued")
+    # The index on active jobs is what decides, whatever was seen before. Made ahead: it reads the model.
+    busy = _busy(model, "worked on")
     session.add(job)
     try:
         session.flush()
     except IntegrityError:
-        # The index on active jobs is what decides, whatever was seen before.
-        raise _busy(model, "worked on") from None
+        raise busy from None
     context.jobs.journal.add(session, job.id, "status", "queued")
     context.jobs.enqueue(session, job)
     return job
