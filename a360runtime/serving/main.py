@@ -4,6 +4,7 @@ import argparse
 import json
 import logging
 import os
+import socket
 import sys
 import traceback
 from collections.abc import Callable
@@ -64,6 +65,7 @@ def serve(folder: Path, host: str, port: int) -> None:
     from granian.constants import HTTPModes, Interfaces
 
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout, force=True)
+    _require_port(host, port)
     threads = int(os.environ.get("A360_THREADS", "1"))
     server = Granian(
         "a360",
@@ -79,6 +81,19 @@ def serve(folder: Path, host: str, port: int) -> None:
         log_access=False,
     )
     server.serve(target_loader=_loader(folder), wrap_loader=False)
+
+
+def _require_port(host: str, port: int) -> None:
+    """Leave with a clear error when another program listens there.
+
+    The server itself would share the port, and the kernel deal calls out between two models.
+    """
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            sys.exit(f"Port {port} of {host} cannot be used: {error.strerror}")
 
 
 def _loader(folder: Path) -> Callable[[], Callable[..., Any]]:

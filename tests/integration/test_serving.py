@@ -95,6 +95,13 @@ def test_calls_in_progress_are_finished_at_the_end(bundle: BuiltPackage, tmp_pat
     assert answers[0].json() == {"prediction": 1.5}
 
 
+def test_a_port_that_is_taken_is_not_shared(server: Server, bundle: BuiltPackage) -> None:
+    command = [sys.executable, f"{bundle.reference}/run.py", "--port", server.url.rpartition(":")[2]]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert "cannot be used" in done.stderr
+
+
 def test_health_is_answered_while_a_prediction_runs(server: Server) -> None:
     caller = threading.Thread(target=endpoints.call, args=(server.url, {"sleep": 1.0}))
     caller.start()

