@@ -1,11 +1,11 @@
 """Closing a run against the bare cost of converting and writing the same artifacts.
 
 Both sides start with a fitted RandomForest(100, depth 6) and end with its ONNX graph, its native copy, a
-baseline and a notebook in a folder. The bare side calls skl2onnx and joblib and writes files. The other is the
-end of a run's ``with`` block against a real service, with checks, checksums, comparison of answers and
+baseline and a notebook in a folder. The bare side calls skl2onnx and joblib and writes files. The other is
+the end of a run's ``with`` block against a real service, with checks, checksums, comparison of answers and
 registration.
 
-    python -m benchmarks.bench_close_run [--rounds 7]
+    python benchmarks/bench_close_run.py [--rounds 7]
 """
 
 import argparse
@@ -15,6 +15,7 @@ import json
 import os
 import shutil
 import statistics
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -26,6 +27,8 @@ import pandas as pd
 from skl2onnx import convert_sklearn
 from skl2onnx.common.data_types import FloatTensorType
 from sklearn.ensemble import RandomForestClassifier
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from a360mdk import A360AI
 from tests.support.service import ServiceProcess, project_form
