@@ -12,7 +12,7 @@ from .routing import Call, Form, Page, View
 
 Name = Annotated[str, Field(min_length=1, max_length=512)]
 File = Annotated[str, Field(max_length=4096)]
-Signature = Annotated[str, Field(min_length=1, max_length=500_000)]
+Signature = Annotated[str, Field(min_length=1)]
 Flavor = Literal["sklearn", "xgboost", "pytorch", "tensorflow", "huggingface"]
 Baseline = dict[Name, Values]
 

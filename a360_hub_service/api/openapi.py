@@ -60,12 +60,14 @@ def _operation(route: Route, refs: dict[Any, Any], components: dict[str, Any]) -
     ]
     if route.body:
         operation["requestBody"] = {
-            "required": True,
+            # No body says the same as an empty object, where that says enough.
+            "required": any(field.is_required() for field in route.body.model_fields.values()),
             "content": {"application/json": {"schema": refs[route.body, "validation"]}},
         }
     if route.upload:
         operation["requestBody"] = {
-            "required": True,
+            # An empty file is a file.
+            "required": False,
             "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
         }
     operation["responses"] = _responses(route, refs)

@@ -9,6 +9,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 
 from .. import errors
 from ..lifecycle import WrongState
+from ..secrets import SecretsError
 
 STATUS: dict[type[errors.A360Error], int] = {
     errors.NotFound: 404,
@@ -80,6 +81,14 @@ def problem_of(error: BaseException) -> Problem | None:
         return _from_validation(error)
     if isinstance(error, WrongState):
         return Problem(title=errors.Conflict.title, status=409, detail=str(error), code="wrong-state")
+    if isinstance(error, SecretsError):
+        return Problem(
+            title=errors.Unavailable.title,
+            status=503,
+            detail="What is stored encrypted cannot be read: the service has lost the key it needs.",
+            code="unavailable",
+            hint="Ask the operator to put the key back into the file of secret keys.",
+        )
     if isinstance(error, IntegrityError):
         return Problem(
             title=errors.Conflict.title,

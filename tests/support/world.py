@@ -1,0 +1,178 @@
+"""A project with one of everything in it, and people with every set of roles."""
+
+import itertools
+from dataclasses import dataclass, field
+
+from a360_hub_service.api.routing import Route
+from a360_hub_service.entities import (
+    Collaborator,
+    Endpoint,
+    EndpointKey,
+    Job,
+    JobEvent,
+    Package,
+    Workspace,
+)
+from a360_hub_service.policy import Role
+from tests.support.lab import Lab, ok
+from tests.support.service import PEOPLE, ServiceProcess
+
+GROUPS = {
+    Role.CLIENT_ADMIN: "Administrator",
+    Role.DATA_SCIENTIST: "Data Scientists",
+    Role.ML_ENGINEER: "ML Engineers",
+}
+WORKING = {Role.DATA_SCIENTIST, Role.ML_ENGINEER}
+PUBLISH_FORM = {
+    "replicas": 1,
+    "cpu_request": 0.1,
+    "cpu_limit": 1,
+    "memory_request": 0.1,
+    "memory_limit": 1,
+}
+
+
+CREDENTIAL = {
+    "name": "Buckets that do not answer",
+    "description": "For tests.",
+    "groups": ["Data Scientists"],
+    "inputs": {
+        "access_key": "key",
+        "access_secret": "secret",
+        "region": "eu-central-1",
+        "endpoint_url": "http://127.0.0.1:9",
+    },
+}
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody with these roles, on the project or not."""
+
+    roles: frozenset[Role]
+    member: bool
+
+    @property
+    def name(self) -> str:
+        """What the Hub calls them."""
+        return "-".join([*sorted(self.roles), "in" if self.member else "out"])
+
+
+CAST = [
+    Person(frozenset(roles), member)
+    for count in range(len(Role) + 1)
+    for roles in itertools.combinations(Role, count)
+    for member in (True, False)
+]
+
+
+def people() -> dict[str, list[str]]:
+    """User -> groups of everybody."""
+    return {**PEOPLE, **{person.name: [GROUPS[role] for role in person.roles] for person in CAST}}
+
+
+@dataclass(frozen=True)
+class World:
+    """A service and what is in it.
+
+    Attributes
+    ----------
+    ids
+        Identifiers by the names that paths give them.
+    instead
+        Other identifiers for some operations (``POST /models/{model_id}/deny``), whose success would spoil
+        the rest, or needs another state.
+    """
+
+    service: ServiceProcess
+    ids: dict[str, str]
+    instead: dict[str, dict[str, str]] = field(default_factory=dict)
+
+    def path(self, route: Route, **other: str) -> str:
+        """The route's path, naming what there is."""
+        path = route.path.replace(":path}", "}")
+        return path.format(**{**self.ids, **other})
+
+
+def make(service: ServiceProcess) -> World:
+    """One of everything, in a service whose people are :func:`people`."""
+    with Lab(service) as lab:
+        model = lab.chosen_model()
+        run = ok(lab.scientist.get(f"/runs/{model['best_run_id']}"))
+        running = lab.run({"id": run["experiment_id"]})
+        project_id = lab.project["id"]
+        for person in CAST:
+            if person.member and person.roles & WORKING:
+                ok(lab.scientist.put(f"/projects/{project_id}/collaborators/{person.name}"))
+        ids = _insert(service, project_id, model["id"], run["id"])
+        reviewed, given_up, approved = (
+            lab.submitted_model("reviewed"),
+            lab.model("given up"),
+            lab.approved_model("approved"),
+        )
+        denied = lab.submitted_model("denied")
+        revised = lab.approved_model("revised")
+        ids |= {
+            "credential_id": ok(lab.admin.post("/credentials", json=CREDENTIAL))["id"],
+            "project_id": project_id,
+            "user_name": "engineer",
+            "data_repo_id": lab.project["default_data_repo_id"],
+            "key": run["artifacts"][0]["file_key"],
+            "model_id": model["id"],
+            "experiment_id": run["experiment_id"],
+            "run_id": run["id"],
+            "artifact_id": run["artifacts"][0]["id"],
+        }
+    instead = {
+        "POST /models/{model_id}/approve": {"model_id": reviewed["id"]},
+        "POST /models/{model_id}/deny": {"model_id": denied["id"]},
+        "POST /models/{model_id}/revise": {"model_id": revised["id"]},
+        "POST /models/{model_id}/terminate": {"model_id": given_up["id"]},
+        "POST /models/{model_id}/package": {"model_id": approved["id"]},
+        "PATCH /runs/{run_id}": {"run_id": running["id"]},
+    }
+    return World(service, ids, instead)
+
+
+def _insert(service: ServiceProcess, project_id: str, model_id: str, run_id: str) -> dict[str, str]:
+    """What takes long to come by honestly: packages, endpoints, jobs, and members who lost their roles."""
+    of_model = {"model_id": model_id, "created_by": "scientist"}
+    package = Package(run_id=run_id, builder="bundle", status="ready", **of_model)
+    job = Job(kind="package", subject_id="x", status="succeeded", **of_model)
+    workspace = Workspace(
+        project_id=project_id,
+        name="w",
+        owner="scientist",
+        server_name="w",
+        image="sklearn",
+        cpu=1,
+        memory="1Gi",
+    )
+    database = service.database()
+    with database.session() as session:
+        session.add_all([package, job, workspace])
+        session.flush()
+        key = EndpointKey(sha256="0" * 64, prefix="a360_", created_by="scientist")
+        endpoint = Endpoint(
+            package_id=package.id,
+            slug=f"slug-{model_id[-8:]}",
+            target="process",
+            desired="stopped",
+            form=PUBLISH_FORM,
+            keys=[key],
+            **of_model,
+        )
+        events = [JobEvent(job_id=job.id, kind="log", step="build", message=f"line {n}") for n in range(3)]
+        session.add_all([endpoint, *events])
+        for person in CAST:
+            if person.member and not person.roles & WORKING:
+                session.add(Collaborator(project_id=project_id, user_name=person.name, added_by="scientist"))
+        session.flush()
+        ids = {
+            "package_id": package.id,
+            "job_id": job.id,
+            "workspace_id": workspace.id,
+            "endpoint_id": endpoint.id,
+        }
+    database.close()
+    return ids
