@@ -66,7 +66,7 @@ def test_callers_as_in_the_wild_get_what_the_native_model_says(server: Server, t
         answer = requests.post(
             f"{server.url}/iris-forest-1-0/",
             data=frame.iloc[i].to_json(),
-            headers=json.load(open(tmp_path / "header.json")),  # noqa: SIM115
+            headers=json.loads((tmp_path / "header.json").read_text()),
             timeout=10,
         )
         assert float(answer.text.split(":")[-1].split("}")[0]) == native[i]

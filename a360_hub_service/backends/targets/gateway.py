@@ -107,6 +107,9 @@ class Gateway(LoggingConfigurable):
             raise TargetError(
                 f"The gateway did not start: {reason}", hint="The log says what traefik misses."
             )
+        # It answers a moment before it knows the routes it had.
+        for file in routes.glob("*.yml"):
+            self._wait_for_route(file.stem, str(read_json(file)["http"]["routers"][file.stem]["service"]))
 
     def _static(self, admin: int, routes: Path) -> dict[str, object]:
         """Return traefik's static configuration: JSON, which is YAML too."""
