@@ -100,8 +100,6 @@ def withdraw(session: Session, context: Context, actor: Actor, model: Model) -> 
     endpoint = endpoint_of(session, model)
     if endpoint is None:
         raise Conflict("The model has no endpoint.", hint="Ask the operator to look at the service's log.")
-    # From now on a restart does not bring it back, even if the job fails half-way.
-    endpoint.desired = STOPPED
     return jobs.begin(session, context, actor, model, kind=jobs.WITHDRAW, subject_id=endpoint.id)
 
 
@@ -216,13 +214,13 @@ def _remove(work: Work) -> None:
 
 def _withdrawn(session: Session, work: Work) -> None:
     endpoint = session.get_one(Endpoint, work.subject_id)
-    endpoint.url = None
+    endpoint.desired, endpoint.url = STOPPED, None
     _forget_keys(session, endpoint)
     transition(session, session.get_one(Model, work.model_id), Command.WITHDRAW, work.actor)
 
 
 def _not_withdrawn(session: Session, work: Work, failure: Failure) -> None:
-    """The model stays published, and can be withdrawn again."""
+    """The model stays published; it can be withdrawn again, or comes back with the next start."""
 
 
 def _nothing(work: Work) -> None:

@@ -4,6 +4,7 @@ import re
 import subprocess
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,7 @@ def test_from_approved_to_called_withdrawn_and_published_again(
     delivery = Delivery(running, tmp_path).approve()
     assert delivery.package()["status"] == "succeeded"
     assert delivery.status == "Ready to Publish"
-    job, answer = delivery.publish(replicas=2)
+    job, answer = press_publish_at_once(delivery)
     assert job["status"] == "succeeded", delivery.log(job["id"])
     assert delivery.status == "Published"
 
@@ -105,6 +106,22 @@ def test_from_approved_to_called_withdrawn_and_published_again(
     assert call(seen["url"], again["api_key"]).json() == {"prediction": PREDICTION}
     assert call(seen["url"], answer["api_key"]).status_code == 401
     assert delivery.withdraw()["status"] == "succeeded"
+
+
+def press_publish_at_once(delivery: Delivery) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Several people publish at the same moment; one of them does."""
+
+    def press(_: int) -> httpx.Response:
+        with delivery.service.client("engineer") as client:
+            return client.post(f"/models/{delivery.model_id}/publish", json=SIZES | {"replicas": 2})
+
+    with ThreadPoolExecutor(5) as pool:
+        answers = list(pool.map(press, range(5)))
+    assert sorted(answer.status_code for answer in answers) == [202, 409, 409, 409, 409]
+    refused = [answer.json()["detail"] for answer in answers if answer.status_code == 409]
+    assert all("is being published right now" in detail for detail in refused)
+    (taken,) = [answer.json() for answer in answers if answer.status_code == 202]
+    return delivery.wait(taken["job"]["id"]), taken
 
 
 @pytest.mark.row("F287", "F309", "F286")
@@ -271,6 +288,27 @@ def test_published_models_are_withdrawn_before_they_are_terminated(
         assert delivery.withdraw()["status"] == "succeeded"
         assert client.post(f"/models/{delivery.model_id}/terminate", json={}).status_code == 200
         assert client.post(f"/models/{delivery.model_id}/publish", json=SIZES).status_code == 409
+
+
+def test_a_withdrawal_that_fails_can_be_asked_for_again(tmp_path: Path) -> None:
+    config = "c.A360HubService.targets = ['tests.support.failing.StubbornTarget']\n"
+    with delivery_service(tmp_path / "home", config) as service:
+        delivery = Delivery(service, tmp_path / "code").approve()
+        assert delivery.package()["status"] == "succeeded"
+        answer = delivery.publish()[1]
+        flag = service.home / "stubborn"
+        flag.touch()
+        job = delivery.withdraw()
+        assert (job["status"], job["error"]) == ("failed", "The replicas hold on to the floor.")
+        assert job["hint"] == "Tickle them."
+        assert delivery.status == "Published"
+        seen = delivery.endpoint()
+        assert seen["status"] == "running"
+        assert call(seen["url"], answer["api_key"]).status_code == 200
+        flag.unlink()
+        assert delivery.withdraw()["status"] == "succeeded"
+        assert delivery.status == "Ready to Publish"
+        assert refuses(seen["url"])
 
 
 def test_endpoints_outlive_the_service_and_are_found_again(tmp_path: Path) -> None:

@@ -1,11 +1,14 @@
-"""Builders that fail on purpose."""
+"""Builders and targets that fail on purpose."""
 
 import os
 import signal
+from pathlib import Path
 from typing import ClassVar
 
 from a360_hub_service.backends.base import Health, Log
 from a360_hub_service.backends.images import BuildRequest, BuiltPackage, ImageBuilder
+from a360_hub_service.backends.targets import TargetError
+from a360_hub_service.backends.targets.process import ProcessTarget
 
 
 class FailingBuilder(ImageBuilder):
@@ -44,3 +47,13 @@ class CrashingBuilder(FailingBuilder):
         """Crash."""
         os.kill(os.getpid(), signal.SIGKILL)
         raise AssertionError("still alive")
+
+
+class StubbornTarget(ProcessTarget):
+    """Does not let go of endpoints while there is a file ``stubborn`` in the state directory."""
+
+    def remove(self, slug: str, log: Log) -> None:
+        """Refuse, or do it."""
+        if Path(self.home, "stubborn").exists():
+            raise TargetError("The replicas hold on to the floor.", hint="Tickle them.")
+        super().remove(slug, log)
