@@ -5,7 +5,7 @@ import sqlite3
 from typing import Any
 
 from pydantic import BaseModel, Field, ValidationError
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import DataError, IntegrityError, OperationalError
 
 from .. import errors
 from ..lifecycle import WrongState
@@ -88,6 +88,14 @@ def problem_of(error: BaseException) -> Problem | None:
             detail="What is stored encrypted cannot be read: the service has lost the key it needs.",
             code="unavailable",
             hint="Ask the operator to put the key back into the file of secret keys.",
+        )
+    if isinstance(error, DataError):
+        return Problem(
+            title=errors.Invalid.title,
+            status=422,
+            detail="A value of the request is one that the database cannot hold.",
+            code="invalid",
+            hint="Look for NUL characters and for numbers of more than fifteen digits.",
         )
     if isinstance(error, IntegrityError):
         return Problem(

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import AliasPath, Field, JsonValue
+from pydantic import AfterValidator, AliasPath, Field, JsonValue
 from sqlalchemy.orm import Session
 
 from ..backends.storage import Storage
@@ -18,6 +18,8 @@ from .transfers import send_file
 
 ArtifactKind = Literal["model", "native_model", "preprocessor", "baseline", "notebook"]
 Dataset = Annotated[str, Field(max_length=4096)]
+# A run that failed has to be marked so, whatever its error printed.
+ErrorText = Annotated[str, AfterValidator(lambda text: text.replace("\0", "\ufffd"))]
 
 
 class RunForm(Form):
@@ -47,7 +49,7 @@ class FinishForm(RunForm):
     """How a run ended, and the last of what is known of it."""
 
     status: Literal["finished", "failed"]
-    error: str | None = Field(None, description="Why it failed.")
+    error: ErrorText | None = Field(None, description="Why it failed.")
     artifacts: list[ArtifactForm] = Field(default_factory=list, max_length=100)
 
     def outcome(self) -> runs.Outcome:

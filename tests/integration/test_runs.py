@@ -171,6 +171,19 @@ def test_not_a_number_is_null_and_its_words_are_refused(
     }
 
 
+def test_a_nul_character_is_refused_but_never_hides_a_failure(lab: Lab, experiment: dict[str, Any]) -> None:
+    run = lab.run(experiment)
+    problem(lab.scientist.patch(f"/runs/{run['id']}", json={"dataset": "a\0b"}), 422)
+    nested = {"metrics": {"a": "x\0y", "b\0": 1}, "hyperparameters": {"c": ["\0"]}}
+    stored = ok(lab.scientist.patch(f"/runs/{run['id']}", json=nested))
+    assert {name: stored[name] for name in nested} == nested
+    closed = ok(finish(lab, run, status="failed", error="bad byte \0 at 3"))
+    assert closed["error"] == "bad byte \ufffd at 3"
+    answer = lab.scientist.delete(f"/projects/{lab.project['id']}/collaborators/a%00b")
+    assert answer.status_code in (404, 422)
+    problem(lab.scientist.get("/models", params={"cursor": "YQBi"}), 422)
+
+
 def test_twice_the_same_artifact_is_refused(lab: Lab, experiment: dict[str, Any]) -> None:
     run = lab.run(experiment)
     artifact = lab.artifact(run)
