@@ -82,6 +82,13 @@ def test_the_same_request_again_finds_the_package(builder: BundleBuilder, reques
     assert builder.find(request.package_id, request.slug) is None
 
 
+def test_what_a_killed_build_left_is_cleared_away(builder: BundleBuilder, request_for: Request) -> None:
+    request = request_for()
+    write_files(Path(builder.home, "packages", f".{request.package_id}-left"), {"package/a360.json": "{}"})
+    builder.build(request, print)
+    assert leftovers(builder, request) == [request.package_id]
+
+
 def test_the_same_content_has_the_same_digest(builder: BundleBuilder, request_for: Request) -> None:
     request = request_for()
     other = dataclasses.replace(request, package_id="f" * 32)
@@ -268,7 +275,7 @@ def test_what_the_script_imports_is_installed(builder: BundleBuilder, request_fo
     assert "a360runtime is part of every package" in text
 
 
-@pytest.mark.row("M074", "M078")
+@pytest.mark.row("M017")
 def test_the_script_gets_preprocessor_and_baseline(
     builder: BundleBuilder, request_for: Request, model_file: Path, baseline_file: Path
 ) -> None:

@@ -105,7 +105,7 @@ def test_the_validation_input_runs_in_the_image(
     log: list[str] = []
     assert builder.build(good, log.append) == built
     assert len(log) == 1
-    assert list(Path(builder.home, "packages").glob(".image-*")) == []
+    assert list(Path(builder.home, "packages").glob(f".{good.package_id}*")) == []
     builder.remove(good.package_id, good.slug)
     builder.remove(good.package_id, good.slug)
     assert builder.find(good.package_id, good.slug) is None

@@ -8,6 +8,7 @@ import os
 import py_compile
 import shutil
 import tempfile
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import ClassVar
@@ -28,6 +29,8 @@ from a360_hub_service.backends.images.resolve import (
     Dependencies,
     DependencyResolver,
     PythonTarget,
+    file_lock,
+    remove_stale,
     storage_error,
 )
 from a360_hub_service.backends.images.script import Script, check_script
@@ -84,6 +87,20 @@ class Assembler(ImageBuilder):
         manifest = _manifest(request, script, dependencies, python)
         (folder / "a360.json").write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n", "utf-8")
 
+    @contextlib.contextmanager
+    def work_folder(self, package_id: str) -> Iterator[Path]:
+        """Yield an empty folder to make this package in, deleted at the end; one builder at a time."""
+        packages = Path(self.home, "packages")
+        packages.mkdir(parents=True, exist_ok=True)
+        # A few lock files for all packages: one for each would stay for ever.
+        with file_lock(packages / f".lock-{package_id[-2:]}"):
+            remove_stale(packages, f".{package_id}-")
+            work = Path(tempfile.mkdtemp(prefix=f".{package_id}-", dir=packages))
+            try:
+                yield work
+            finally:
+                shutil.rmtree(work, ignore_errors=True)
+
 
 class BundleBuilder(Assembler):
     """Builds folders that the process target runs; needs no container engine."""
@@ -107,20 +124,17 @@ class BundleBuilder(Assembler):
             log(f"The package is there already: {ready.digest}.")
             return ready
         script, dependencies = self.prepare(request, PythonTarget(PYTHON_VERSION), log)
-        packages = Path(self.home, "packages")
         try:
-            packages.mkdir(parents=True, exist_ok=True)
-            work = Path(tempfile.mkdtemp(prefix=f".{request.package_id[:12]}-", dir=packages))
-            try:
+            with self.work_folder(request.package_id) as work:
                 return self._finish(request, script, dependencies, work, log)
-            finally:
-                shutil.rmtree(work, ignore_errors=True)
         except OSError as error:
             raise storage_error(error) from error
 
     def _finish(
         self, request: BuildRequest, script: Script, dependencies: Dependencies, work: Path, log: Log
     ) -> BuiltPackage:
+        if ready := self.find(request.package_id, request.slug):
+            return ready
         log("Putting the package together.")
         folder = work / "package"
         copy_tree(dependencies.site, folder / "site", link=True)
@@ -130,9 +144,8 @@ class BundleBuilder(Assembler):
         record = {"digest": digest, "size": size, "lock_sha256": dependencies.sha256}
         (work / _DIGEST_FILE).write_text(json.dumps(record), "utf-8")
         work.chmod(0o755)
-        # The rename is the moment the package exists; whoever comes second finds the first one's.
-        if not self._folder(request.package_id).exists():
-            os.replace(work, self._folder(request.package_id))
+        # The rename is the moment the package exists.
+        os.replace(work, self._folder(request.package_id))
         built = self.find(request.package_id, request.slug)
         if built is None:
             raise BuildError("The package vanished while it was made.", hint="Package again.")

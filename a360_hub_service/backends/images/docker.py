@@ -60,11 +60,8 @@ class DockerBuilder(Assembler):
             base, program, python = self._base(client, request, log)
             script, dependencies = self.prepare(request, python, log)
             layer = self._dependencies_image(client, base, dependencies, log)
-            packages = Path(self.home, "packages")
             try:
-                packages.mkdir(parents=True, exist_ok=True)
-                with tempfile.TemporaryDirectory(prefix=".image-", dir=packages) as work:
-                    folder = Path(work)
+                with self.work_folder(request.package_id) as folder:
                     self.assemble(request, script, dependencies, python.version, folder)
                     log("Building the image.")
                     dockerfile = _dockerfile(layer, program, self._labels(request, dependencies))

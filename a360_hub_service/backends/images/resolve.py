@@ -95,13 +95,14 @@ class DependencyResolver(LoggingConfigurable):
     def _install(self, lock: str, key: str, python: PythonTarget, log: Log) -> Path:
         folder = Path(self.home, "cache", "deps", key)
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(folder.parent / f"{key}.lock"):
+        with file_lock(folder.parent / f"{key}.lock"):
+            remove_stale(folder.parent, f".{key}-")
             if folder.exists():
                 log(f"Dependencies are installed already (lock {key[:12]}).")
                 return folder / "site"
             packages = lock.count("==")
             log(f"Installing {packages} packages (lock {key[:12]}).")
-            work = Path(tempfile.mkdtemp(prefix=f".{key[:12]}-", dir=folder.parent))
+            work = Path(tempfile.mkdtemp(prefix=f".{key}-", dir=folder.parent))
             try:
                 (work / "lock.txt").write_text(lock, "utf-8")
                 # Copied, not linked: nothing that happens here may reach the cache of uv.
@@ -138,6 +139,12 @@ class DependencyResolver(LoggingConfigurable):
             ) from error
         if done.returncode:
             raise _explain(done.stderr)
+
+
+def remove_stale(folder: Path, prefix: str) -> None:
+    """Delete the work folders a killed process left; call with the lock under which they are made."""
+    for stale in folder.glob(f"{prefix}*"):
+        shutil.rmtree(stale, ignore_errors=True)
 
 
 def storage_error(error: OSError) -> BuildError:
@@ -194,7 +201,7 @@ def _bad(message: str, hint: str) -> BuildError:
 
 
 @contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def file_lock(path: Path) -> Iterator[None]:
     """Hold a lock that other threads and other processes respect."""
     with open(path, "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
