@@ -39,9 +39,9 @@ c.TraefikProxy.traefik_api_url = f"http://127.0.0.1:{ports['proxy_api']}"
 c.TraefikProxy.traefik_api_username = "a360"
 c.TraefikProxy.traefik_api_password = platform.secret("proxy.token")
 c.TraefikProxy.static_config_file = str(platform.hub / "traefik.toml")
-# What is being answered when the platform stops gets a second to end; browsers' idle connections would take ten.
+# What is being answered when the platform stops gets a second to end; idle connections would take ten.
 _SOON = {"transport": {"lifeCycle": {"graceTimeOut": "1s"}}}
-c.TraefikProxy.extra_static_config = {"entryPoints": {name: _SOON for name in ("http", "auth_api")}}
+c.TraefikProxy.extra_static_config = {"entryPoints": dict.fromkeys(("http", "auth_api"), _SOON)}
 c.TraefikFileProviderProxy.dynamic_config_file = str(platform.hub / "traefik-rules.toml")
 
 # admin is an administrator of A360, not of the Hub: the Hub's own admin page would go around our permissions.
@@ -63,7 +63,7 @@ install_a360(
     api_token=platform.secret("service.token"),
     command=[
         *(sys.executable, "-m", "hub_config.die_with_parent"),
-        *(sys.executable, "-m", os.environ.get("A360_SERVICE_MODULE") or "a360_hub_service"),
+        *(sys.executable, "-m", "a360_hub_service"),
     ],
     environment=platform.service_environment(),
     spawner_class=LocalWorkspaceSpawner,

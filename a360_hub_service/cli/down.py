@@ -10,7 +10,9 @@ from pathlib import Path
 
 import psutil
 
-from ..backends.targets.supervised import RunFolder
+from ..backends.base import BackendError
+from ..backends.engine import engine
+from ..backends.targets.supervised import RunFolder, read_json
 from .running import find, is_claimed
 
 PATIENCE_SECONDS = 45.0
@@ -39,7 +41,7 @@ def _stop(home: Path, pid: int, hub_pid: int) -> bool:
         os.kill(pid, signal.SIGTERM)
     if _released(home, PATIENCE_SECONDS):
         return True
-    for number in (hub_pid, pid):
+    for number in filter(None, (hub_pid, pid)):
         with contextlib.suppress(ProcessLookupError):
             os.kill(number, signal.SIGKILL)
     return _released(home, 5)
@@ -72,10 +74,24 @@ def _stop_workspaces(home: Path) -> None:
 
 def _stop_endpoints(home: Path) -> None:
     """Stop endpoints and their gateway; what is published stays published and comes back with `a360 up`."""
+    records = [read_json(file) for file in home.glob("endpoints/*/endpoint.json")]
     folders = [RunFolder(file.parent) for file in home.glob("endpoints/**/run.json")]
-    gateway = RunFolder(home / "gateway" / "run")
-    for folder in [*folders, gateway]:
+    for folder in [*folders, RunFolder(home / "gateway" / "run")]:
         if folder.path.is_dir():
             folder.stop(DRAIN_SECONDS)
-    if folders:
+    if any(record.get("target") == "docker" for record in records):
+        _stop_containers(home)
+    if records:
         print("Published endpoints are stopped; they come back with the next `a360 up`.")
+
+
+def _stop_containers(home: Path) -> None:
+    """Stop the containers that take their keys from this state folder."""
+    keys = f"{home / 'endpoints'}/"
+    try:
+        with engine(BackendError) as client:
+            for container in client.containers.list(filters={"label": "a360.slug"}):
+                if any(mount.get("Source", "").startswith(keys) for mount in container.attrs["Mounts"]):
+                    container.stop(timeout=int(DRAIN_SECONDS))
+    except BackendError as error:
+        print(f"Endpoints in containers go on: {error}", file=sys.stderr)

@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO
@@ -10,7 +11,7 @@ from typing import IO
 
 @dataclass(frozen=True)
 class Running:
-    """A platform in this state folder: process ids of `a360 up` and its Hub, and the address."""
+    """A platform in this state folder: process ids of `a360 up` and its Hub (0: not yet), and the address."""
 
     pid: int
     hub_pid: int
@@ -35,14 +36,19 @@ def claim(home: Path) -> IO[str]:
         With the address of the platform that runs.
     """
     handle = open(lock_path(home), "a+")  # noqa: SIM115  # held for as long as the platform runs
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        handle.close()
-        other = find(home)
-        raise AlreadyRunning(other.url if other else "another address, still starting") from None
-    handle.truncate(0)
-    return handle
+    deadline = time.monotonic() + 1
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return handle
+        except BlockingIOError:
+            # `a360 status` holds it for a moment to see whether it is free.
+            if time.monotonic() > deadline:
+                break
+            time.sleep(0.05)
+    handle.close()
+    other = find(home)
+    raise AlreadyRunning(other.url if other else "an address it has not said yet")
 
 
 def record(handle: IO[str], running: Running) -> None:

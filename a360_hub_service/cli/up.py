@@ -1,7 +1,6 @@
 """``a360 up``: check, migrate, start the Hub, wait until it answers, stop it cleanly."""
 
 import argparse
-import contextlib
 import json
 import os
 import signal
@@ -13,6 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import IO
 
 import hub_config
 from hub_config.accounts import ACCOUNTS, write_secret
@@ -23,6 +23,7 @@ from .running import AlreadyRunning, Running, claim, record
 
 READY_SECONDS = 120.0
 STOP_SECONDS = 30.0
+LOG_BYTES = 20 * 1024**2
 CONFIG = Path(hub_config.__file__).parent / "jupyterhub_config.py"
 
 
@@ -36,6 +37,7 @@ def up(options: argparse.Namespace) -> int:
         print(f"A360 is already running at {other}; stop it with: a360 down", file=sys.stderr)
         return 2
     with handle:
+        record(handle, Running(os.getpid(), 0, platform.url))
         busy = _wait_until_free(platform)
         if busy is not None:
             print(busy, file=sys.stderr)
@@ -85,13 +87,11 @@ def _wait_until_free(platform: Embedded) -> str | None:
         time.sleep(0.1)
 
 
-@contextlib.contextmanager
-def _hub_log(platform: Embedded):  # type: ignore[no-untyped-def]
+def _open_log(platform: Embedded) -> IO[bytes]:
     path = platform.home / "log" / "hub.log"
-    if path.exists() and path.stat().st_size > 20 * 1024**2:
+    if path.exists() and path.stat().st_size > LOG_BYTES:
         path.replace(path.with_suffix(".log.1"))
-    with path.open("ab") as handle:
-        yield handle
+    return path.open("ab")
 
 
 def _start_hub(platform: Embedded) -> "subprocess.Popen[bytes]":
@@ -112,7 +112,7 @@ def _start_hub(platform: Embedded) -> "subprocess.Popen[bytes]":
         "-f",
         str(CONFIG),
     ]
-    with _hub_log(platform) as log:
+    with _open_log(platform) as log:
         return subprocess.Popen(
             command,
             cwd=platform.hub,
@@ -166,9 +166,10 @@ def _accompany(
 
 def _answers(platform: Embedded) -> bool:
     """Whether Hub, proxy and service answer where a browser would ask."""
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # this machine needs no web proxy
     for path in ("/hub/api/", "/services/a360/health"):
         try:
-            with urllib.request.urlopen(platform.url + path, timeout=2) as answer:  # noqa: S310
+            with direct.open(platform.url + path, timeout=2) as answer:
                 if answer.status != 200 or not answer.url.endswith(path):  # redirected: no route yet
                     return False
         except (urllib.error.URLError, OSError):

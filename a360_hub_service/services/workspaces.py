@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from spawner_profiles.catalogue import Catalogue, catalogue
@@ -59,10 +59,9 @@ def create(session: Session, actor: Actor, project_id: str, spec: WorkspaceSpec)
     """
     check_name("name", spec.name)
     mine = Workspace.owner == actor.name
-    same = select(Workspace.id).where(
-        mine, Workspace.project_id == project_id, func.lower(Workspace.name) == spec.name.lower()
-    )
-    if session.scalar(same):
+    # Compared here, since SQLite knows the lower case of ASCII letters only.
+    names = session.scalars(select(Workspace.name).where(mine, Workspace.project_id == project_id))
+    if spec.name.casefold() in {name.casefold() for name in names}:
         raise Conflict(
             f"You have a workspace “{spec.name}” in this project already.",
             hint="Choose another name.",

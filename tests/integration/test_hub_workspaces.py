@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+from spawner_profiles.catalogue import HERE
 from tests.support.hub import Platform, platform
 from tests.support.kernel import CellError, Kernel
 from tests.support.service import project_form, wait_for
@@ -141,8 +142,9 @@ def test_life_of_a_workspace(running: Platform, project: dict[str, Any]) -> None
         made = client.post(f"/projects/{project['id']}/workspaces", json=form(name="Life")).json()
         path = f"/workspaces/{made['id']}"
         assert (made["status"], made["url"], made["limits"]) == ("stopped", None, None)
-        started = client.post(f"{path}/start")
-        assert started.status_code == 202
+        with running.sign_in("scientist") as browser:
+            started = browser.api("POST", f"{path}/start")
+        assert started.status_code == 202, started.text
         assert started.json()["status"] in ("starting", "running")
         again = client.post(f"{path}/start")
         assert again.status_code in (202, 409), again.text
@@ -223,17 +225,8 @@ def test_the_hub_starts_only_what_a360_asked_for(running: Platform, workspace: d
 
 
 @pytest.mark.row("F235")
-def test_idle_workspaces_stop_and_busy_ones_go_on(tmp_path: Path) -> None:
-    from spawner_profiles.catalogue import HERE
-
-    profiles = tmp_path / "profiles"
-    (profiles / "images").mkdir(parents=True)
-    for path in (HERE / "images").iterdir():
-        (profiles / "images" / path.name).write_bytes(path.read_bytes())
-    twelve_seconds = 12 / 3600
-    size = {"name": "s", "title": "S", "cpu": 4, "memory": "8Gi", "image": "sklearn"}
-    (profiles / "profiles.yaml").write_text(json.dumps([{**size, "idle_hours": twelve_seconds}]))
-    with platform(tmp_path / "home", env={"A360_PROFILES": str(profiles)}) as short:
+def test_idle_workspaces_stop_busy_ones_go_on_and_failed_ones_say_why(tmp_path: Path) -> None:
+    with platform(tmp_path / "home", env={"A360_PROFILES": str(own_catalogue(tmp_path))}) as short:
         with short.client("scientist") as client:
             made = client.post("/projects", json=project_form("Idle", "idle-data")).json()
         busy = short.start_workspace("scientist", made["id"], "busy")
@@ -244,7 +237,28 @@ def test_idle_workspaces_stop_and_busy_ones_go_on(tmp_path: Path) -> None:
             short.wait_workspace("scientist", idle["id"], "stopped", seconds=60)
             with short.client("scientist") as client:
                 assert client.get(f"/workspaces/{busy['id']}").json()["status"] == "running"
-        wait_for(
-            lambda: short.wait_workspace("scientist", busy["id"], "stopped", seconds=60),
-            message="it never idled",
-        )
+        with short.client("scientist") as client:
+            broken = client.post(f"/projects/{made['id']}/workspaces", json=form(image="a360-broken-sklearn"))
+            path = f"/workspaces/{broken.json()['id']}"
+            client.post(f"{path}/start")
+            failed = wait_for(
+                lambda: (found := client.get(path).json())["status"] == "failed" and found, seconds=60
+            )
+            assert "no-such-package-a360" in failed["message"]
+            changed = client.patch(path, json={"image": "a360-local-sklearn"})
+            assert changed.json()["image"] == "a360-local-sklearn"
+            assert client.delete(path).status_code == 204
+
+
+def own_catalogue(folder: Path) -> Path:
+    """An operator's catalogue: workspaces idle for twelve seconds, and one image cannot be built."""
+    profiles = folder / "profiles"
+    (profiles / "images").mkdir(parents=True)
+    for path in (HERE / "images").iterdir():
+        (profiles / "images" / path.name).write_bytes(path.read_bytes())
+    broken = {"name": "a360-broken-sklearn", "flavor": "sklearn", "title": "Broken", "packages": []}
+    (profiles / "images" / "broken.yaml").write_text(json.dumps({**broken, "lock": "broken.lock"}))
+    (profiles / "images" / "broken.lock").write_text(f"no-such-package-a360==1.0 --hash=sha256:{'0' * 64}\n")
+    size = {"name": "s", "title": "S", "cpu": 4, "memory": "8Gi", "image": "a360-local-sklearn"}
+    (profiles / "profiles.yaml").write_text(json.dumps([{**size, "idle_hours": 12 / 3600}]))
+    return profiles
