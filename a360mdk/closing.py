@@ -4,7 +4,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from a360mdk import artifacts, flavors, notebooks, parity, signature
@@ -76,20 +76,9 @@ def close(run: "Run") -> list[Artifact]:
     return writer.written
 
 
-@dataclass(frozen=True)
-class _Sample:
-    """Rows that native and ONNX answers are compared on, and their positions in the training data."""
-
-    rows: Any = None
-    positions: list[int] = field(default_factory=list)
-
-
 def _write_all(run: "Run", writer: Writer) -> None:
     flavor = flavors.get(run.experiment.model_flavor)
-    sample = _Sample()
-    if run.train_features is not None and (run.trained_model is not None or run.preprocessor is not None):
-        rows, positions = parity.sample(run.train_features)
-        sample = _Sample(rows, positions)
+    sample = parity.sample(run.train_features)
     if run.preprocessor is not None:
         _write_preprocessor(run, writer, sample)
         sample = _as_the_model_takes_it(run, flavor, sample)
@@ -118,7 +107,7 @@ def _write_notebooks(run: "Run", writer: Writer) -> None:
                 shutil.copyfileobj(source, sink)
 
 
-def _write_preprocessor(run: "Run", writer: Writer, sample: _Sample) -> None:
+def _write_preprocessor(run: "Run", writer: Writer, sample: parity.Sample) -> None:
     flavor = flavors.get("sklearn")  # whatever the model, preprocessors are scikit-learn's
     schema = InputSchema(
         names=run.experiment.feature_names or [], types=_types(run), width=run.preprocessor_shape
@@ -128,19 +117,17 @@ def _write_preprocessor(run: "Run", writer: Writer, sample: _Sample) -> None:
         sink.write(chosen.graph)
 
 
-def _as_the_model_takes_it(run: "Run", flavor: Flavor, sample: _Sample) -> _Sample:
+def _as_the_model_takes_it(run: "Run", flavor: Flavor, sample: parity.Sample) -> parity.Sample:
     """Preprocess the rows if need be: train_features may hold them before or after the preprocessor."""
-    sklearn = flavors.get("sklearn")
-    if run.trained_model is None or not _fits(sklearn, run.preprocessor, sample.rows):
-        return sample
     named_before = hasattr(run.preprocessor, "feature_names_in_")
     named_after = hasattr(run.trained_model, "feature_names_in_")
-    if _fits(flavor, run.trained_model, sample.rows) and (named_after or not named_before):
+    if parity.fits(flavor, run.trained_model, sample.rows) and (named_after or not named_before):
         return sample
-    return replace(sample, rows=sklearn.predict(run.preprocessor, sample.rows)[0])
+    transformed = parity.answered(flavors.get("sklearn"), run.preprocessor, sample)
+    return sample if transformed is None else replace(sample, rows=transformed.answers)
 
 
-def _write_model(run: "Run", writer: Writer, flavor: Flavor, sample: _Sample) -> None:
+def _write_model(run: "Run", writer: Writer, flavor: Flavor, sample: parity.Sample) -> None:
     schema = InputSchema(names=run.experiment.feature_names or [], types=_types(run))
     chosen, result = _convert(flavor, run.trained_model, schema, sample, "model")
     if result is not None:
@@ -153,16 +140,16 @@ def _write_model(run: "Run", writer: Writer, flavor: Flavor, sample: _Sample) ->
 
 
 def _convert(
-    flavor: Flavor, model: Any, schema: InputSchema, sample: _Sample, what: str
+    flavor: Flavor, model: Any, schema: InputSchema, sample: parity.Sample, what: str
 ) -> tuple[Conversion, parity.Parity | None]:
     """Return the first conversion that answers like the original; without fitting rows simply the first."""
-    comparable = _fits(flavor, model, sample.rows)
+    taken = parity.answered(flavor, model, sample)
     refused: parity.Parity | None = None
     for conversion in flavor.conversions(model, schema):
-        if not comparable:
+        if taken is None:
             return conversion, None
         try:
-            result = parity.compare(flavor, model, conversion.graph, sample.rows, sample.positions)
+            result = parity.compare(conversion.graph, taken)
         except ValueError as error:
             if refused is not None:
                 continue  # the second way does not run at all: the first one's differences are the news
@@ -176,15 +163,6 @@ def _convert(
         refused = refused or result
     assert refused is not None, "conversions yields at least one, or raises"
     raise parity.refuse(what, refused)
-
-
-def _fits(flavor: Flavor, model: Any, rows: Any) -> bool:
-    width = flavor.width(model)
-    shape: tuple[int, ...] = getattr(rows, "shape", ())
-    if width is None or len(shape) != 2 or shape[1] != width:
-        return False
-    names = getattr(model, "feature_names_in_", None)
-    return names is None or not hasattr(rows, "columns") or list(names) == list(rows.columns)
 
 
 def _types(run: "Run") -> dict[str, str]:

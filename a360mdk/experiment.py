@@ -193,6 +193,8 @@ def get_or_create(
         if enable_drift_monitoring is not None
         else existing and existing["enable_drift_monitoring"]
     )
+    if feature_names is None and existing and not hasattr(train_features, "columns"):
+        feature_names = existing["feature_names"] or None
     names = baseline.feature_names_of(train_features, feature_names, monitored)
     fields: dict[str, Any] = dict(files)
     if enable_drift_monitoring is not None:

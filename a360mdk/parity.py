@@ -1,6 +1,7 @@
 """Does the ONNX graph answer what the model answers? Asked at the close of a run, on training rows."""
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from a360mdk.exceptions import RunError
@@ -43,26 +44,63 @@ class Parity:
         return {name: value for name, value in found.items() if value is not None}
 
 
-def sample(train_features: Any) -> tuple[Any, list[int]]:
-    """Pick up to 100 rows, spread evenly over the training data; return them and their positions."""
+@dataclass(frozen=True)
+class Sample:
+    """Rows of the training data and what the model answers to them.
+
+    Attributes:
+        rows: as the model takes them; None when there are none to compare on.
+        positions: where they are in the training data.
+        answers: the model's own.
+        labels: whether the answers are labels, else values.
+    """
+
+    rows: Any = None
+    positions: Sequence[int] = ()
+    answers: Any = None
+    labels: bool = False
+
+
+def sample(train_features: Any) -> Sample:
+    """Pick up to 100 rows, spread evenly over the training data."""
     import numpy
 
+    if train_features is None or isinstance(train_features, Mapping) or len(train_features) == 0:
+        return Sample()
     total = len(train_features)
     positions = sorted({int(position) for position in numpy.linspace(0, total - 1, min(ROWS, total))})
     if hasattr(train_features, "iloc"):
-        return train_features.iloc[positions], positions
-    return as_array(train_features)[positions], positions
+        return Sample(train_features.iloc[positions], positions)
+    return Sample(as_array(train_features)[positions], positions)
 
 
-def compare(flavor: Flavor, model: Any, graph: bytes, rows: Any, positions: list[int]) -> Parity:
-    """Compare native answers with the graph's on the same rows.
+def answered(flavor: Flavor, model: Any, taken: Sample) -> Sample | None:
+    """Let the model answer; None when it does not take the rows, which may be from before a preprocessing."""
+    if not fits(flavor, model, taken.rows):
+        return None
+    try:
+        answers, labels = flavor.predict(model, taken.rows)
+    except Exception:  # whatever estimators raise on data they were not fitted on
+        return None
+    return replace(taken, answers=as_array(answers), labels=labels)
+
+
+def fits(flavor: Flavor, model: Any, rows: Any) -> bool:
+    """Whether rows have the columns that a model takes."""
+    width = flavor.width(model)
+    shape: tuple[int, ...] = getattr(rows, "shape", ())
+    if width is None or len(shape) != 2 or shape[1] != width:
+        return False
+    names = getattr(model, "feature_names_in_", None)
+    return names is None or not hasattr(rows, "columns") or list(names) == list(rows.columns)
+
+
+def compare(graph: bytes, taken: Sample) -> Parity:
+    """Compare the model's answers with the graph's on the same rows.
 
     Args:
-        flavor: the model's framework.
-        model: fitted model or preprocessor.
-        graph: the same as serialised ONNX.
-        rows: rows of features the model takes.
-        positions: where they are in the training data.
+        graph: the model as serialised ONNX.
+        taken: rows and answers.
 
     Raises:
         ValueError: the graph cannot be loaded or does not take the rows.
@@ -71,9 +109,8 @@ def compare(flavor: Flavor, model: Any, graph: bytes, rows: Any, positions: list
 
     from a360runtime.onnx_model import ONNXModel
 
-    native, labels = flavor.predict(model, rows)
-    native = as_array(native)
-    other = ONNXModel.from_bytes(graph).predict(rows)
+    native, labels, positions = taken.answers, taken.labels, taken.positions
+    other = ONNXModel.from_bytes(graph).predict(taken.rows)
     if native.shape != other.shape and native.size == other.size:
         other = other.reshape(native.shape)
     if native.shape != other.shape:

@@ -57,7 +57,7 @@ def build_feeds(data: Any, inputs: Sequence[GraphInput], feature_names: Sequence
         ValueError: the data does not fit the graph; the message says what it takes.
     """
     if len(inputs) > 1:
-        return _feeds_per_column(data, inputs)
+        return _feeds_per_column(data, inputs, feature_names)
     only = inputs[0]
     if isinstance(data, Mapping) and only.name in data and only.name not in feature_names:
         return feeds_by_name(data, inputs)
@@ -145,11 +145,17 @@ def _as_rows(array: Array, graph_input: GraphInput) -> Array:
     return array
 
 
-def _feeds_per_column(data: Any, inputs: Sequence[GraphInput]) -> dict[str, Array]:
+def _feeds_per_column(
+    data: Any, inputs: Sequence[GraphInput], feature_names: Sequence[str]
+) -> dict[str, Array]:
     columns = _columns_of(data)
     if columns is None:
         table = np.array(data, dtype=object)
         table = table.reshape(1, -1) if table.ndim == 1 else table
+        if table.ndim == 2 and table.shape[1] == len(feature_names):
+            # By the names of training, of which the graph may have dropped those that do not count.
+            named = {name: table[:, position] for position, name in enumerate(feature_names)}
+            return feeds_by_name({i.name: _with_rank(cast(named[i.name], i), i) for i in inputs}, inputs)
         if table.ndim != 2 or table.shape[1] != len(inputs):
             raise ValueError(
                 f"The model takes {len(inputs)} columns ({_names(inputs)}); got shape {table.shape}."

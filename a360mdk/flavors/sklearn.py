@@ -15,7 +15,13 @@ from typing import Any
 
 from a360mdk.exceptions import RunError
 from a360mdk.flavors.base import Conversion, InputSchema
-from a360mdk.flavors.sklearn_graph import plain_tree_numbers, prepared, text_columns, uses_column_names
+from a360mdk.flavors.sklearn_graph import (
+    plain_tree_numbers,
+    prepared,
+    splits_columns,
+    text_columns,
+    uses_column_names,
+)
 from a360mdk.signature import TEXT, TIME
 
 FEATURE_NAMES_KEY = "a360.feature_names"
@@ -105,7 +111,9 @@ class SklearnFlavor:
         except Exception as error:  # skl2onnx raises a class of its own per reason
             raise _not_convertible(model, error) from error
         names = _names(model, schema)
-        if len(initial_types) == 1 and names:
+        _name_inputs(graph.graph, [name for name, _ in initial_types])
+        _drop_unused_inputs(graph.graph)
+        if names:
             entry = graph.metadata_props.add()
             entry.key, entry.value = FEATURE_NAMES_KEY, json.dumps(names)
         serialised: bytes = graph.SerializeToString()
@@ -153,20 +161,24 @@ def _initial_types(model: Any, schema: InputSchema, double: bool) -> list[tuple[
             "Give the experiment train_features, or the preprocessor its preprocessor_shape.",
         )
     names = _names(model, schema) or [f"{INPUT}{position}" for position in range(width)]
-    timed = [name for name in names if schema.types.get(name) == TIME]
-    if timed:
-        raise RunError(
-            "The model takes dates, which cannot be stored.",
-            f"Columns: {', '.join(timed)}.",
-            "Turn them into numbers (for example days since a date) before training.",
-        )
-    guessed = text_columns(model, names)
-    texts = {name for name in names if schema.types.get(name, TEXT if name in guessed else "") == TEXT}
+    texts = _texts(model, names, schema)
     if len(texts) == width and not uses_column_names(model):
         return [(INPUT, StringTensorType([None, width]))]
     if texts or uses_column_names(model):
         return [(name, (StringTensorType if name in texts else number)([None, 1])) for name in names]
     return [(INPUT, number([None, width]))]
+
+
+def _texts(model: Any, names: list[str], schema: InputSchema) -> set[str]:
+    """Columns that hold text: those that an encoder has seen text in.
+
+    The experiment's types alone do not tell: its features may be those before encoding. They count for
+    columns that a ColumnTransformer leaves out, which are inputs of the conversion all the same.
+    """
+    seen = text_columns(model, names)
+    if splits_columns(model):
+        seen |= {name for name in names if schema.types.get(name) in (TEXT, TIME)}
+    return seen
 
 
 def _graph(model: Any, initial_types: list[tuple[str, Any]]) -> Any:
@@ -181,6 +193,27 @@ def _graph(model: Any, initial_types: list[tuple[str, Any]]) -> Any:
         return convert(options={id(model): {"zipmap": False}})
     except NameError:  # what skl2onnx raises for a classifier without that option
         return convert()
+
+
+def _name_inputs(graph: Any, names: list[str]) -> None:
+    """Give inputs the names of their columns: skl2onnx puts underscores where names hold spaces."""
+    given = {
+        graph_input.name: name
+        for graph_input, name in zip(graph.input, names, strict=True)
+        if graph_input.name != name
+    }
+    for graph_input in graph.input:
+        graph_input.name = given.get(graph_input.name, graph_input.name)
+    for node in graph.node if given else ():
+        node.input[:] = [given.get(name, name) for name in node.input]
+
+
+def _drop_unused_inputs(graph: Any) -> None:
+    """Columns that no step takes need not be fed; scikit-learn does not ask for them either."""
+    used = {name for node in graph.node for name in node.input}
+    kept = [graph_input for graph_input in graph.input if graph_input.name in used]
+    del graph.input[:]
+    graph.input.extend(kept)
 
 
 def _not_convertible(model: Any, error: Exception) -> RunError:

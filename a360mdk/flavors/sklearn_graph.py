@@ -19,6 +19,11 @@ def uses_column_names(model: Any) -> bool:
     )
 
 
+def splits_columns(model: Any) -> bool:
+    """Whether the first thing a model does is to give columns to different transformers."""
+    return hasattr(_first_step(model), "transformers_")
+
+
 def text_columns(model: Any, names: Sequence[str]) -> set[str]:
     """Names of the input columns that a fitted encoder or imputer inside has seen text in."""
     found: set[str] = set()
@@ -163,6 +168,8 @@ def _seen_text(transformer: Any, columns: Sequence[str]) -> set[str]:
         kinds = [values.dtype.kind for values in transformer.categories_]
     elif hasattr(transformer, "statistics_"):
         kinds = ["O" if isinstance(value, str) else "f" for value in transformer.statistics_]
+    elif hasattr(transformer, "vocabulary_"):
+        kinds = ["O"] * len(columns)
     else:
         return set()
     return {name for name, kind in zip(columns, kinds, strict=False) if kind in "OUS"}

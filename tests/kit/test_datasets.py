@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from a360_hub_service.entities import DataRepo as Repo
 from a360mdk import A360AI, DataRepo, FileSystem, tables
 from a360mdk.exceptions import ConfigurationError, DataRepoError, DatasetError, FileSystemError
 from tests.kit.conftest import Workspace
@@ -52,12 +53,15 @@ def test_data_repos(workspace: Workspace) -> None:
     assert plain.filesystem.bucket == "/tmp"
 
 
+@pytest.mark.row("M018")
 def test_no_data_repo_is_an_empty_list(workspace: Workspace) -> None:
-    repo = workspace.ai.datarepo.id
-    answer = workspace.client.delete(f"/data-repos/{repo}")
-    if answer.status_code == 409:
-        pytest.skip("the last data repo of a project stays")
-    assert workspace.ai.list_datarepos().shape[0] == 0
+    # The last data repo of a project cannot be deleted through the API; the kit copes without any all the same.
+    database = workspace.service.database()
+    with database.session() as session:
+        session.delete(session.get_one(Repo, workspace.ai.datarepo.id))
+    database.close()
+    repos = workspace.ai.list_datarepos()
+    assert (repos.shape[0], list(repos.columns)) == (0, ["name", "description", "storage_provider"])
     with pytest.raises(DataRepoError, match="no default data repo"):
         workspace.ai.list_datasets()
 

@@ -78,12 +78,11 @@ OTHERS: list[BaseEstimator] = [
 
 def first_that_passes(model: Any, rows: Any, **schema: Any) -> tuple[parity.Parity, str]:
     """What the close of a run does."""
+    taken = parity.answered(SKLEARN, model, parity.Sample(rows, range(len(rows))))
+    assert taken is not None
     result, label = None, ""
     for conversion in SKLEARN.conversions(model, InputSchema(**schema)):
-        result, label = (
-            parity.compare(SKLEARN, model, conversion.graph, rows, list(range(len(rows)))),
-            conversion.label,
-        )
+        result, label = parity.compare(conversion.graph, taken), conversion.label
         if result.passed:
             break
     assert result is not None
@@ -151,18 +150,41 @@ def test_columns_by_name_and_text() -> None:
     pipeline = make_pipeline(split, RandomForestClassifier(10, random_state=0)).fit(frame, LABELS)
     result, _ = first_that_passes(pipeline, frame, names=list(frame.columns))
     assert result.label_agreement == 1.0
+    graph = next(iter(SKLEARN.conversions(pipeline, InputSchema()))).graph
+    assert ONNXModel.from_bytes(graph).input_names == ["a", "b", "contract", "Monthly Charges"]
+    shuffled = frame[list(frame.columns)[::-1]]
+    np.testing.assert_array_equal(ONNXModel.from_bytes(graph).predict(shuffled), pipeline.predict(frame))
     encoder = OneHotEncoder().fit(frame[["contract"]])
     assert first_that_passes(encoder, frame[["contract"]])[0].passed
     by_position = ColumnTransformer([("s", StandardScaler(), [0, 1])], remainder="drop").fit(X)
     assert first_that_passes(by_position, X)[0].passed
 
 
-def test_dates_are_refused_by_name() -> None:
-    frame = pd.DataFrame({"since": np.arange(300.0), "x": X[:, 0]})
-    model = LogisticRegression(max_iter=5000).fit(frame, LABELS)
-    schema = InputSchema(names=["since", "x"], types={"since": "timestamp", "x": "float"})
-    with pytest.raises(RunError, match="since"):
-        next(iter(SKLEARN.conversions(model, schema)))
+def test_columns_that_are_left_out_may_hold_anything() -> None:
+    frame = pd.DataFrame(
+        {"since": pd.date_range("2020", periods=300), "id": ["x"] * 300, "x": X[:, 0], "k": LABELS}
+    )
+    picked = ColumnTransformer([("x", StandardScaler(), ["x"]), ("k", OneHotEncoder(), ["k"])])
+    model = make_pipeline(picked, LogisticRegression()).fit(frame, LABELS)
+    types = {"since": "timestamp", "id": "text", "x": "float", "k": "big_integer"}
+    result, _ = first_that_passes(model, frame, names=list(frame.columns), types=types)
+    assert result.label_agreement == 1.0
+    graph = next(iter(SKLEARN.conversions(model, InputSchema(list(frame.columns), types)))).graph
+    onnx = ONNXModel.from_bytes(graph)
+    expected = model.predict(frame)
+    np.testing.assert_array_equal(onnx.predict(frame.to_numpy()), expected)
+    np.testing.assert_array_equal(onnx.predict(frame[["x", "k"]]), expected)
+
+
+def test_types_of_features_before_encoding_do_not_mislead() -> None:
+    # train_features held text; the model was fitted on numbers under the same names.
+    encoded = pd.DataFrame({"gender": LABELS, "x": X[:, 0]})
+    schema = {"names": ["gender", "x"], "types": {"gender": "text", "x": "float"}}
+    for rows in (encoded, encoded.to_numpy()):
+        model = RandomForestClassifier(5, random_state=0).fit(rows, LABELS)
+        assert first_that_passes(model, rows, **schema)[0].label_agreement == 1.0
+    raw = pd.DataFrame({"gender": ["f", "m"], "x": [1.0, 2.0]})
+    assert parity.answered(SKLEARN, model, parity.Sample(raw, [0, 1])) is None
 
 
 def test_what_cannot_be_converted_is_named() -> None:
@@ -180,17 +202,23 @@ def test_differences_are_counted_and_named() -> None:
     model = LogisticRegression().fit(X, LABELS)
     other = LogisticRegression().fit(X, 1 - LABELS)
     graph = next(iter(SKLEARN.conversions(other, InputSchema()))).graph
-    rows, positions = parity.sample(X)
-    assert (len(rows), positions[0], positions[-1]) == (100, 0, 299)
-    result = parity.compare(SKLEARN, model, graph, rows, positions)
+    sample = parity.sample(X)
+    assert (len(sample.rows), sample.positions[0], sample.positions[-1]) == (100, 0, 299)
+    taken = parity.answered(SKLEARN, model, sample)
+    assert taken is not None
+    result = parity.compare(graph, taken)
     assert not result.passed
     assert result.label_agreement is not None
     assert result.label_agreement < 0.2
+    for nothing in (None, np.zeros((0, 3)), {"a": X}):
+        assert parity.sample(nothing).rows is None
     error = parity.refuse("model", result)
     assert "rows 0, 3, 6" in str(error)
     line = LinearRegression().fit(X, VALUES)
     shifted = LinearRegression().fit(X, VALUES * 1.01)
     graph = next(iter(SKLEARN.conversions(shifted, InputSchema()))).graph
-    result = parity.compare(SKLEARN, line, graph, rows, positions)
+    taken = parity.answered(SKLEARN, line, sample)
+    assert taken is not None
+    result = parity.compare(graph, taken)
     assert (result.passed, result.label_agreement) == (False, None)
-    assert result.max_difference == pytest.approx(np.abs(line.predict(rows) * 0.01).max(), rel=0.05)
+    assert result.max_difference == pytest.approx(np.abs(line.predict(sample.rows) * 0.01).max(), rel=0.05)

@@ -1,0 +1,148 @@
+"""Signatures, baselines and logged values, without a service."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from a360mdk import baseline, notebooks, signature, values
+from a360mdk.exceptions import ExperimentError, RunError
+from a360runtime.paths import resolve
+
+
+@pytest.mark.row("M051")
+@pytest.mark.parametrize(
+    ("dtype", "expected"),
+    [
+        *((kind, "big_integer") for kind in ("int64", "int32", "Int64", "category")),
+        *((kind, "small_integer") for kind in ("uint8", "int16", "bool", "boolean")),
+        *((kind, "float") for kind in ("float64", "float32", "Float64")),
+        *((kind, "text") for kind in ("object", "string")),
+        ("datetime64[ns]", "timestamp"),
+    ],
+)
+def test_types_of_columns(dtype: str, expected: str) -> None:
+    series = pd.Series([0, 1, 1], name="Churn").astype(dtype)  # type: ignore[call-overload]
+    assert signature.infer(series) == f"Churn {expected}"
+    assert signature.infer(series.to_frame()) == f"Churn {expected}"
+
+
+def test_texts_are_text_in_every_form() -> None:
+    assert signature.infer(pd.DataFrame({"a": ["x"], "b": pd.Categorical(["y"])})) == "a text, b text"
+    assert signature.infer(pd.Series([1])) == "target big_integer"
+
+
+@pytest.mark.row("M052")
+def test_arrays() -> None:
+    assert signature.infer(np.zeros((150, 26))) == "ndarray: float64 (26,)"
+    assert signature.infer(np.zeros((10, 3, 32, 32), dtype=np.float32)) == "ndarray: float32 (3, 32, 32)"
+    assert signature.infer(np.zeros(10, dtype=np.int64)) == "ndarray: int64 ()"
+    assert signature.infer([[1, 2], [3, 4]]) == "ndarray: int64 (2,)"
+    assert signature.train_shape(np.zeros((5, 26))) == [26]
+    assert signature.train_shape(pd.DataFrame(np.zeros((5, 2)))) == [2]
+
+
+@pytest.mark.row("M053")
+def test_tensors_by_name() -> None:
+    inputs = {
+        "input_ids": np.zeros((4, 128), dtype=np.int64),
+        "pixels": np.zeros((4, 3, 8, 8), dtype=np.float32),
+    }
+    assert signature.infer(inputs) == "tensor: input_ids int64 (128,), pixels float32 (3, 8, 8)"
+    assert signature.train_shape(inputs) == [128]
+
+
+@given(
+    st.lists(
+        st.text(st.characters(exclude_categories=["Cs"]), min_size=1), min_size=1, max_size=6, unique=True
+    ),
+    st.data(),
+)
+def test_a_table_signature_can_be_read_back(names: list[str], data: Any) -> None:
+    kinds = data.draw(st.lists(st.sampled_from(signature.TYPES), min_size=len(names), max_size=len(names)))
+    text = ", ".join(f"{name} {kind}" for name, kind in zip(names, kinds, strict=True))
+    found = signature.column_types(text, names)
+    assert found == dict(zip(names, kinds, strict=True))
+    assert signature.column_types("ndarray: float64 (26,)", names) == {}
+
+
+@pytest.mark.row("M067", "M123", "M124")
+def test_baselines_keep_order_and_hold_only_json() -> None:
+    frame = pd.DataFrame(
+        {
+            "z": [1.0, 2.0, np.nan],
+            "a": [True, False, True],
+            "t": ["x", "y", "x"],
+            "n": [np.nan] * 3,
+            "o": [1, 2, None],
+        }
+    )
+    frame["o"] = frame["o"].astype(object)
+    found = baseline.of_features(frame, list(frame.columns), "mean")
+    assert list(found) == ["z", "a", "t", "n", "o"]
+    assert found["z"] == {"mean": 1.5, "std": 0.5}
+    assert found["a"]["mean"] == pytest.approx(2 / 3)
+    assert found["t"] == {"mean": None, "std": None, "categories": {"x": 0.666667, "y": 0.333333}}
+    assert found["n"] == {"mean": None, "std": None}
+    assert found["o"] == {"mean": 1.5, "std": 0.5}
+    json.dumps(found, allow_nan=False)
+    assert baseline.of_target(pd.Series([1, 3], name="y"), "median") == {"y": {"median": 2.0, "std": 1.0}}
+    assert baseline.of_target(np.array([[1.0], [3.0]]), "mean") == {"target": {"mean": 2.0, "std": 1.0}}
+    assert list(baseline.of_target(pd.DataFrame({"a": [1], "b": [2]}), "mean")) == ["a", "b"]
+    with pytest.raises(ExperimentError, match="table of features"):
+        baseline.of_features(np.zeros((2, 3, 4)), ["a"], "mean")
+    with pytest.raises(ExperimentError, match="twice"):
+        baseline.feature_names_of(np.zeros((2, 2)), ["a", "a"], monitored=True)
+
+
+@given(
+    st.recursive(
+        st.none()
+        | st.booleans()
+        | st.integers()
+        | st.floats()
+        | st.text()
+        | st.sampled_from([np.int8(3), np.float32(2)]),
+        lambda inner: (
+            st.lists(inner, max_size=3) | st.dictionaries(st.integers() | st.text(), inner, max_size=3)
+        ),
+        max_leaves=8,
+    )
+)
+def test_anything_logged_is_json(value: Any) -> None:
+    json.dumps(values.plain(value), allow_nan=False)
+
+
+def test_objects_are_logged_as_text() -> None:
+    class Kernel:
+        def __str__(self) -> str:
+            return "rbf"
+
+    found = values.logged("hyperparameters", {"kernel": Kernel(), 1: {2, 1}, "none": None}, RunError)
+    assert found == {"kernel": "rbf", "1": [1, 2], "none": None}
+
+
+def test_paths_of_notebooks(tmp_path: Path, monkeypatch: Any) -> None:
+    if Path("/home/jovyan").is_dir():
+        pytest.skip("this machine has /home/jovyan")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert resolve("/home/jovyan/a/b.csv") == tmp_path / "a" / "b.csv"
+    assert resolve("/home/jovyan") == tmp_path
+    assert resolve("/home/jovyanne/x") == Path("/home/jovyanne/x")
+    assert resolve("x/y") == Path("x/y")
+    assert resolve("~/x") == tmp_path / "x"
+    work = tmp_path / "work"
+    work.mkdir()
+    (work / "eda.ipynb").write_text("{}")
+    monkeypatch.chdir("/")
+    assert notebooks.locate("eda.ipynb") is None
+    monkeypatch.setenv("JPY_SESSION_NAME", str(work / "train.ipynb"))
+    assert notebooks.locate("eda.ipynb") == work / "eda.ipynb"
+    assert notebooks.current_notebook() is None  # not saved yet
+    (work / "train.ipynb").write_text("{}")
+    assert notebooks.current_notebook() == work / "train.ipynb"
