@@ -7,6 +7,8 @@ import sys
 import threading
 from pathlib import Path
 
+import httpx
+
 from .errors import DemoError
 from .notebooks import CellFailed
 from .platform import start_or_attach
@@ -29,6 +31,8 @@ def main(arguments: list[str] | None = None) -> int:
         return _tell(failed)
     except DemoError as error:
         return _tell(error)
+    except httpx.HTTPError as error:
+        return _tell(DemoError(f"A call failed: {error}", "log/hub.log of the state folder tells more."))
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         return 130

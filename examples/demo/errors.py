@@ -18,3 +18,22 @@ class DemoError(Exception):
         super().__init__(message)
         self.hint = hint
         self.code = code
+
+
+class Refused(DemoError):
+    """The platform answered with an error.
+
+    Parameters
+    ----------
+    message, hint : str
+        For a person.
+    status : int
+        Of the answer.
+    fields : list of str
+        Fields of the request it does not like.
+    """
+
+    def __init__(self, message: str, hint: str, status: int, fields: list[str]) -> None:
+        super().__init__(message, hint)
+        self.status = status
+        self.fields = fields

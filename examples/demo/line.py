@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .errors import DemoError
+from .errors import DemoError, Refused
 from .people import Person
 
 Record = dict[str, Any]
@@ -49,10 +49,10 @@ def create_project(person: Person, name: str, customer: str, goal: str, volume: 
             project: Record = person.api(
                 "POST", "/projects", name=name, customer_name=customer, goal=goal, data_repo=data_repo
             )
-        except DemoError as error:
-            if " 409" in str(error) and candidate != f"{volume}-99":
-                continue
-            raise
+        except Refused as refused:
+            if refused.status != 409 or "volume_name" not in refused.fields:
+                raise
+            continue
         return project
     raise DemoError(f"No volume name like {volume} is free.")
 

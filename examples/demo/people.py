@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import httpx
 
-from .errors import DemoError
+from .errors import DemoError, Refused
 
 API = "/services/a360/api/v1"
 
@@ -95,7 +95,7 @@ class Person:
 
         Raises
         ------
-        DemoError
+        Refused
             With the title, detail and hint of the problem the platform answered with.
         """
         answer = self.http.request(method, API + path, json=body or None)
@@ -183,7 +183,7 @@ def _checked(answer: httpx.Response, method: str, path: str) -> Any:
     except ValueError:
         problem = {}
     told = problem.get("detail") or problem.get("title") or answer.text[:200]
-    fields = "; ".join(f"{item['field']}: {item['message']}" for item in problem.get("errors") or [])
-    raise DemoError(
-        f"{method} {path} ended {answer.status_code}: {told} {fields}".strip(), problem.get("hint") or ""
-    )
+    errors = problem.get("errors") or []
+    details = "; ".join(f"{item['field']} {item['message']}" for item in errors)
+    message = f"{method} {path} ended {answer.status_code}: {told} {details}".strip()
+    raise Refused(message, problem.get("hint") or "", answer.status_code, [item["field"] for item in errors])

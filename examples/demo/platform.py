@@ -1,5 +1,6 @@
 """The platform as a person at a terminal handles it: `a360 up`, `a360 reset-password`, `a360 down`."""
 
+import contextlib
 import json
 import os
 import signal
@@ -11,6 +12,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import httpx
 
 from .errors import DemoError
 
@@ -88,10 +91,25 @@ def start_or_attach(home: Path, port: int | None, say: Callable[[str], None]) ->
                 "Leave --port out to use that one, or stop it with: a360 down",
                 code=2,
             )
-        say("a platform runs here already")
+        _wait_until_it_answers(url, say)
         password = os.environ.get("A360_PASSWORD")
         return Platform(home, url, password or _reset(home), reset=not password)
     return _start(home, port, say)
+
+
+def _wait_until_it_answers(url: str, say: Callable[[str], None]) -> None:
+    deadline = time.monotonic() + READY_SECONDS
+    say("a platform runs here already")
+    while not all(_answers(url + path) for path in ("/hub/api/", "/services/a360/health")):
+        if time.monotonic() > deadline:
+            raise DemoError(f"The platform at {url} does not answer.", "Stop it with: a360 down", code=2)
+        time.sleep(0.2)
+
+
+def _answers(address: str) -> bool:
+    with contextlib.suppress(httpx.HTTPError):
+        return httpx.get(address, trust_env=False).status_code == 200
+    return False
 
 
 def _start(home: Path, port: int | None, say: Callable[[str], None]) -> Platform:

@@ -9,6 +9,11 @@ import pytest
 from examples.demo.people import Person
 from tests.support.hub import Platform, platform
 
+CONFIG = """
+c.GitSource.allow_file_urls = True
+c.DockerBuilder.repository = "a360-test-e2e"
+c.DockerTarget.prefix = "a360-test-e2e"
+"""
 HERE = Path(__file__).parent
 CHURN = HERE / "churn"
 
@@ -17,7 +22,7 @@ CHURN = HERE / "churn"
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     """The platform; these tests run in one worker (mark ``xdist_group("e2e")``)."""
     home = tmp_path_factory.mktemp("e2e") / "home"
-    with platform(home, service_config="c.GitSource.allow_file_urls = True") as started:
+    with platform(home, service_config=CONFIG) as started:
         yield started
 
 

@@ -10,14 +10,15 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.support.hub import IMAGES, ROOT
+from examples.demo.people import Person
+from tests.support.hub import IMAGES, ROOT, Platform
 from tests.support.service import free_port, wait_for
 
 pytestmark = [pytest.mark.xdist_group("e2e"), pytest.mark.slow, pytest.mark.timeout(600)]
 
 
-def command(home: Path, *arguments: str) -> list[str]:
-    return [sys.executable, "-m", "examples.demo", "--home", str(home), "--engine", "none", *arguments]
+def command(home: Path, *arguments: str, engine: str = "none") -> list[str]:
+    return [sys.executable, "-m", "examples.demo", "--home", str(home), "--engine", engine, *arguments]
 
 
 ENVIRONMENT = {**os.environ, "A360_IMAGES": str(IMAGES)}
@@ -58,6 +59,35 @@ def test_the_demo_goes_from_data_to_equal_answers_and_leaves_nothing_running(hom
     )
     assert "\x1b" not in done.stdout
     assert not left_over(home)
+
+
+@pytest.mark.docker
+@pytest.mark.row("F287", "F359")
+def test_with_an_engine_the_model_becomes_a_container_on_the_platform_that_runs_already(
+    running: Platform, people: dict[str, Person]
+):
+    (builder,) = [
+        item for item in people["engineer"].api("GET", "/builders")["items"] if item["name"] == "docker"
+    ]
+    if not builder["available"]:
+        pytest.skip(f"no Docker engine: {builder['reason']}")
+    done = subprocess.run(
+        command(running.home, "--exit", engine="docker"),
+        env=ENVIRONMENT | {"A360_PASSWORD": running.password},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=550,
+    )
+    reference = re.search(r"Package: docker (\S+),", done.stdout)
+    if reference:
+        subprocess.run(["docker", "rmi", "--force", reference[1]], capture_output=True, check=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Publish: docker" in done.stdout
+    assert "100 of 100 equal the native model's predictions" in done.stdout
+    assert people["scientist"].api("GET", "/me")["name"] == "scientist"  # it was not the demo's to stop
+    containers = ["docker", "ps", "--all", "--quiet", "--filter", "name=a360-test-e2e"]
+    assert subprocess.run(containers, capture_output=True, text=True, check=True).stdout == ""
 
 
 def test_a_taken_port_ends_the_demo_with_a_line_and_a_hint(tmp_path: Path):
