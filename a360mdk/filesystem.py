@@ -34,7 +34,7 @@ class FileSystem:
         access_key: access key id.
         secret_access_key: its secret.
         session_token: present with temporary credentials.
-        target_arn: role to assume with the keys given.
+        target_arn: role the temporary credentials belong to; assumed here when no keys are given.
         expiration: ISO time at which temporary credentials end.
         local: storage on this machine; implied by the provider "local".
         endpoint_url: address of an S3 server that is not AWS.
@@ -96,14 +96,14 @@ class FileSystem:
         if self._endpoint_url:
             address = urlsplit(self._endpoint_url)
             options |= {"endpoint_override": address.netloc, "scheme": address.scheme}
-        if self._target_arn:
-            options["role_arn"] = self._target_arn
         if self.access_key:
             options |= {
                 "access_key": self.access_key,
                 "secret_key": self.secret_access_key,
                 "session_token": self._session_token,
             }
+        elif self._target_arn:
+            options["role_arn"] = self._target_arn
         return pyarrow.fs.S3FileSystem(
             **{name: value for name, value in options.items() if value is not None}
         )

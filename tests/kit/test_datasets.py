@@ -55,7 +55,7 @@ def test_data_repos(workspace: Workspace) -> None:
 
 @pytest.mark.row("M018")
 def test_no_data_repo_is_an_empty_list(workspace: Workspace) -> None:
-    # The last data repo of a project cannot be deleted through the API; the kit copes without any all the same.
+    # The API keeps the last data repo of a project; the kit copes without any all the same.
     database = workspace.service.database()
     with database.session() as session:
         session.delete(session.get_one(Repo, workspace.ai.datarepo.id))
