@@ -3,6 +3,7 @@
 import re
 import subprocess
 import time
+import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -127,7 +128,7 @@ def press_publish_at_once(delivery: Delivery) -> tuple[dict[str, Any], dict[str,
 @pytest.mark.row("F287", "F309", "F286")
 @pytest.mark.docker
 def test_the_same_as_an_image_in_containers(tmp_path: Path) -> None:
-    name = f"a360-test-{tmp_path.name[-10:].strip('_').lower()}"
+    name = f"a360-test-{uuid.uuid4().hex[:8]}"
     config = f"c.DockerBuilder.repository = '{name}'\n"
     with delivery_service(tmp_path / "home", config) as service:
         with service.client("engineer") as client:
@@ -145,9 +146,9 @@ def test_the_same_as_an_image_in_containers(tmp_path: Path) -> None:
             assert call(seen["url"], answer["api_key"]).json() == {"prediction": PREDICTION}
         finally:
             assert delivery.withdraw()["status"] == "succeeded"
-            with service.client("engineer") as client:
-                package = ok(client.get(f"/models/{delivery.model_id}/packages"))["items"][0]
-            subprocess.run(["docker", "rmi", "-f", package["reference"]], capture_output=True, check=False)
+            listed = ["docker", "images", "-q", "--filter", f"reference={name}/*"]
+            images = subprocess.run(listed, capture_output=True, text=True, check=True).stdout.split()
+            subprocess.run(["docker", "rmi", "-f", *images], capture_output=True, check=False)
         assert refuses(seen["url"])
 
 
