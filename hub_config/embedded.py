@@ -164,9 +164,7 @@ class Embedded:
         return {
             **passed,
             "A360_HOME": str(self.home),
-            "A360_PUBLIC_URL": self.url,
             "A360_SERVICE_CONFIG": str(self.service_config),
-            "A360_OPTIONS_KEY_FILE": str(self.options_key),
             "A360_IMAGES": str(self.images),
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
         }

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from inspect import isawaitable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from tornado.web import HTTPError
 from traitlets.config import Config
@@ -87,14 +88,15 @@ def install_a360(
     if api_token:
         service["api_token"] = api_token
     if command is not None:
-        service |= {"command": command, "environment": environment or {}}
+        passed = {"A360_OPTIONS_KEY_FILE": str(options_key_file), **(environment or {})}
+        service |= {"command": command, "environment": passed}
     _extend(c, "services", [service])
     _extend(c, "load_roles", [{"name": SERVICE, "services": [SERVICE], "scopes": SERVICE_SCOPES}])
     _update(c, "extra_user_scopes", {f"access:services!service={SERVICE}"})
     _extend(c, "template_paths", [str(HERE / "templates")])
     c.JupyterHub.allow_named_servers = True
     if "default_url" not in c.JupyterHub:
-        c.JupyterHub.default_url = f"/services/{SERVICE}/"
+        c.JupyterHub.default_url = f"{urlsplit(public_url).path.rstrip('/')}/services/{SERVICE}/"
     _install_workspaces(c, public_url, options_key_file, spawner_class)
     if idle_culler:
         _install_culler(c, catalogue())

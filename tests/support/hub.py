@@ -25,15 +25,15 @@ IMAGES = Path(os.environ.get("A360_TEST_IMAGES") or ROOT / ".a360" / "images")
 class SignedIn(httpx.Client):
     """A browser's session: cookies, and the XSRF token of the page's own path on each changing request.
 
-    ``api`` paths start with ``/services/a360/api/v1``; pass anything else as a whole path.
+    ``api`` takes paths below ``/services/a360/api/v1``, ``page_call`` any; ``base`` is the Hub's own path.
     """
 
-    def __init__(self, base_url: str, user: str, password: str) -> None:
+    def __init__(self, base_url: str, user: str, password: str, base: str = "") -> None:
         super().__init__(base_url=base_url, timeout=60, follow_redirects=True, trust_env=False)
-        self.user = user
-        page = self.get("/hub/login")
-        form = {"username": user, "password": password, "_xsrf": self._xsrf("/hub/")}
-        answer = self.post("/hub/login", params={"next": "/services/a360/"}, data=form)
+        self.user, self.base = user, base
+        page = self.get(f"{base}/hub/login")
+        form = {"username": user, "password": password, "_xsrf": self._xsrf(f"{base}/hub/")}
+        answer = self.post(f"{base}/hub/login", params={"next": f"{base}/services/a360/"}, data=form)
         if answer.status_code >= 400 or "/hub/login" in answer.url.path:
             raise AssertionError(
                 f"sign-in of {user} failed: {page.status_code} {answer.status_code} {answer.url}"
@@ -52,6 +52,7 @@ class SignedIn(httpx.Client):
 
     def page_call(self, method: str, path: str, **options: Any) -> httpx.Response:
         """Call any address of the platform with the XSRF token a script of that page would send."""
+        path = self.base + path
         headers = {"X-XSRFToken": self._xsrf(path), **options.pop("headers", {})}
         return self.request(method, path, headers=headers, **options)
 
