@@ -15,7 +15,7 @@ from a360_hub_service.backends.images.docker import DockerBuilder
 from tests.support import endpoints
 from tests.support.endpoints import ROW, SCRIPT, write_files
 
-pytestmark = pytest.mark.docker
+pytestmark = [pytest.mark.docker, pytest.mark.xdist_group("docker")]
 
 
 @pytest.fixture

@@ -31,6 +31,9 @@ from tests.support.endpoints import KEY, ROW, call, calling, eventually, key_rec
 
 SLUG = "iris-forest-1-0"
 
+# One worker makes the image and runs all that need it.
+DOCKER = [pytest.mark.docker, pytest.mark.xdist_group("docker")]
+
 
 @dataclasses.dataclass
 class Place:
@@ -54,7 +57,7 @@ class Place:
         return target.apply(spec, print)
 
 
-@pytest.fixture(params=["process", pytest.param("docker", marks=pytest.mark.docker)])
+@pytest.fixture(params=["process", pytest.param("docker", marks=DOCKER)])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
     kind = request.param
     package = request.getfixturevalue("bundle" if kind == "process" else "image")
