@@ -146,9 +146,11 @@ def test_the_same_as_an_image_in_containers(tmp_path: Path) -> None:
             assert call(seen["url"], answer["api_key"]).json() == {"prediction": PREDICTION}
         finally:
             assert delivery.withdraw()["status"] == "succeeded"
-            listed = ["docker", "images", "-q", "--filter", f"reference={name}/*"]
+            # By name: the same image may have names that others gave it.
+            shown = ["--filter", f"reference={name}/*", "--format", "{{.Repository}}:{{.Tag}}"]
+            listed = ["docker", "images", *shown]
             images = subprocess.run(listed, capture_output=True, text=True, check=True).stdout.split()
-            subprocess.run(["docker", "rmi", "-f", *images], capture_output=True, check=False)
+            subprocess.run(["docker", "rmi", *images], capture_output=True, check=False)
         assert refuses(seen["url"])
 
 
