@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from examples.demo.people import Person
-from tests.support.hub import Platform, platform
+from tests.support.hub import ROOT, Platform, platform
 
 CONFIG = """
 c.GitSource.allow_file_urls = True
@@ -41,7 +41,7 @@ def people(running: Platform) -> Iterator[dict[str, Person]]:
 @pytest.fixture(scope="session")
 def churn_csv() -> Path:
     """The churn data, which the project does not ship."""
-    shared = Path(os.environ.get("A360_SHARED") or HERE.parents[2].parent / "shared")
+    shared = Path(os.environ.get("A360_SHARED") or ROOT.parent / "shared")
     path = shared / "data" / "Reward-Customer-Churn.csv"
     if not path.exists():
         pytest.skip(f"{path} is not there; set A360_SHARED to the folder that holds data/")

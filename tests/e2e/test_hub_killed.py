@@ -17,7 +17,7 @@ from tests.e2e.conftest import CHURN
 from tests.support.hub import Platform
 from tests.support.service import wait_for
 
-pytestmark = [pytest.mark.xdist_group("e2e"), pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.xdist_group("e2e"), pytest.mark.slow, pytest.mark.timeout(600)]
 ROW = {"age": 40.0, "visits": 3.0}
 
 

@@ -15,7 +15,7 @@ from examples.demo.people import API, Person
 from tests.support.hub import Platform
 from tests.support.samples import ROOT, Sample, samples
 
-pytestmark = [pytest.mark.xdist_group("e2e"), pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.xdist_group("e2e"), pytest.mark.slow, pytest.mark.timeout(600)]
 DOCS = ROOT / "docs"
 
 
