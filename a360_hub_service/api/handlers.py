@@ -206,10 +206,13 @@ class BaseHandler(HubOAuthenticated, RequestHandler):
         self.finish(json.dumps(as_json(problem)))
 
     def query_arguments(self) -> dict[str, Any]:
-        """The query as a mapping, each name once; ``token`` and ``_xsrf`` are not the route's business."""
+        """The query as a mapping, each name once; ``token`` and ``_xsrf`` are not the route's business.
+
+        The values are as they were sent: tornado's way to ask for them makes spaces of control characters.
+        """
         return {
-            name: self.get_query_argument(name)
-            for name in self.request.query_arguments
+            name: self.decode_argument(values[-1], name)
+            for name, values in self.request.query_arguments.items()
             if name not in ("token", "_xsrf")
         }
 

@@ -5,7 +5,7 @@ import sqlite3
 from typing import Any
 
 from pydantic import BaseModel, Field, ValidationError
-from sqlalchemy.exc import DataError, IntegrityError, OperationalError
+from sqlalchemy.exc import DataError, IntegrityError, NoResultFound, OperationalError
 
 from .. import errors
 from ..lifecycle import WrongState
@@ -88,6 +88,13 @@ def problem_of(error: BaseException) -> Problem | None:
             detail="What is stored encrypted cannot be read: the service has lost the key it needs.",
             code="unavailable",
             hint="Ask the operator to put the key back into the file of secret keys.",
+        )
+    if isinstance(error, NoResultFound):
+        return Problem(
+            title=errors.NotFound.title,
+            status=404,
+            detail="What the request is about has just been deleted.",
+            code=errors.NotFound.code,
         )
     if isinstance(error, DataError):
         return Problem(

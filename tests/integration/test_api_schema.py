@@ -21,6 +21,10 @@ CONFIG = """
 [checks.not_a_server_error]
 # The parts that tests of this service do without (the Hub's spawners, an S3 server) say so with a 503.
 expected-statuses = ["2xx", "3xx", "4xx", 503]
+
+[checks.negative_data_rejection]
+# A bad body may also be too large to be read.
+expected-statuses = ["400", "401", "403", "404", "409", "413", "415", "422"]
 """
 
 
@@ -83,7 +87,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 @pytest.mark.parametrize(
     ("user", "options"),
     [
-        ("scientist", ["--phases", "coverage,fuzzing", "--max-examples", "6"]),
+        ("scientist", ["--phases", "coverage,fuzzing,stateful", "--max-examples", "6"]),
         ("admin", ["--phases", "coverage,fuzzing", "--max-examples", "6", "--include-tag", "Credentials"]),
         ("reviewer", ["--phases", "fuzzing", "--max-examples", "4", "--include-tag", "Review"]),
         ("engineer", ["--phases", "fuzzing", "--max-examples", "2"]),

@@ -1,6 +1,8 @@
 """Models and experiments through the API."""
 
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -28,6 +30,26 @@ def test_a_model_is_made_once_and_found_again(lab: Lab) -> None:
     other = lab.scientist.post(lab.models_path, json={"model_name": "once", "version": "2.0"})
     assert other.status_code == 201
     assert other.json()["id"] != model["id"]
+
+
+def test_of_many_who_create_at_once_one_does_and_all_get_the_same(lab: Lab) -> None:
+    def create(path: str, form: dict[str, Any], user: str) -> tuple[int, str]:
+        with lab.service.client(user) as client:
+            gate.wait()
+            answer = client.post(path, json=form)
+        return answer.status_code, ok(answer)["id"]
+
+    users = ["scientist", "reviewer"] * 3
+    model = lab.model("crowded")
+    for path, form in (
+        (lab.models_path, {"model_name": "raced"}),
+        (f"/models/{model['id']}/experiments", EXPERIMENT),
+    ):
+        gate = threading.Barrier(len(users))
+        with ThreadPoolExecutor(len(users)) as pool:
+            answers = list(pool.map(lambda user, p=path, f=form: create(p, f, user), users))
+        assert sorted(status for status, _ in answers) == [200] * (len(users) - 1) + [201]
+        assert len({identifier for _, identifier in answers}) == 1
 
 
 @pytest.mark.row("C10", "M038", "M039")
