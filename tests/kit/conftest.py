@@ -12,6 +12,24 @@ import pytest
 from a360mdk import A360AI
 from tests.support.service import ServiceProcess, project_form
 
+ONE_DATABASE = {"test_buckets.py", "test_datasets.py", "test_kernel.py"}
+"""What the service hardly takes part in: its database makes no difference there."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Run those modules on SQLite only."""
+    twice = [
+        item
+        for item in items
+        if item.path.parent == Path(__file__).parent
+        and item.path.name in ONE_DATABASE
+        and getattr(item, "callspec", None) is not None
+        and item.callspec.params.get("service") == "postgresql"
+    ]
+    if twice:
+        config.hook.pytest_deselected(items=twice)
+        items[:] = [item for item in items if item not in twice]
+
 
 class Workspace:
     """A kernel's view of a project: environment, home, interface object."""
