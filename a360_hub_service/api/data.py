@@ -6,7 +6,7 @@ from pydantic import Field
 from sqlalchemy.orm import Session
 
 from ..backends.storage.base import LOCAL, Storage
-from ..entities import DataRepo
+from ..entities import DataRepo, Project
 from ..services import data_repos, volumes
 from ..services.paging import slice_by
 from .files import FileView
@@ -94,12 +94,17 @@ def list_data_repos(call: Call) -> Page[DataRepoView]:
     return Page(items=[DataRepoView.model_validate(row) for row in rows], next_cursor=cursor)
 
 
-def create_data_repo(call: Call) -> DataRepoView:
+async def create_data_repo(call: AsyncCall) -> DataRepoView:
     """Add a data repo to a project"""
-    repo = data_repos.create(
-        call.session, call.context, call.actor, call.entity, call.body.spec(), default=False
-    )
-    return DataRepoView.model_validate(repo)
+    context, actor, spec = call.context, call.actor, call.body.spec()
+    await call.run(await call.db(lambda s: data_repos.server(s, context, actor, spec), write=False))
+
+    def work(session: Session) -> DataRepoView:
+        project = session.get_one(Project, call.ids["project_id"])
+        repo = data_repos.create(session, context, actor, project, spec, default=False)
+        return DataRepoView.model_validate(repo)
+
+    return await call.db(work)
 
 
 def get_data_repo(call: Call) -> DataRepoView:

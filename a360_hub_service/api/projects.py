@@ -145,13 +145,19 @@ def list_projects(call: Call) -> Page[ProjectView]:
     return Page(items=[project_view(call.session, row) for row in rows], next_cursor=cursor)
 
 
-def create_project(call: Call) -> ProjectView:
+async def create_project(call: AsyncCall) -> ProjectView:
     """Create a project with its default data repo"""
+    context, actor = call.context, call.actor
     values = call.body.model_dump(exclude={"data_repo"})
     spec = projects.ProjectSpec(**values, data_repo=call.body.data_repo.spec())
-    project = projects.create(call.session, call.context, call.actor, spec)
-    call.session.flush()
-    return project_view(call.session, project)
+    await call.run(await call.db(lambda s: data_repos.server(s, context, actor, spec.data_repo), write=False))
+
+    def work(session: Session) -> ProjectView:
+        project = projects.create(session, context, actor, spec)
+        session.flush()
+        return project_view(session, project)
+
+    return await call.db(work)
 
 
 def get_project(call: Call) -> ProjectView:

@@ -1,6 +1,6 @@
 """Data repos: the buckets and folders of a project (rows F178 to F211, F221)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,6 +47,18 @@ def list_data_repos(
     """The data repos of a project, newest first."""
     query = select(DataRepo).where(DataRepo.project_id == project.id)
     return page(session, query, DataRepo.id, limit=limit, cursor=cursor)
+
+
+def server(session: Session, context: Context, actor: Actor, spec: DataRepoSpec) -> Callable[[], None]:
+    """What finds out whether the volume's server answers; it may take long and needs no session.
+
+    Run it before the transaction of :func:`create`, in which a silent server would hold up everybody else.
+    """
+    account = volumes.find(session, context, actor, spec.volume_account)
+    if account is None:
+        return lambda: None
+    keys = context.secrets.decrypt(account.secret)
+    return context.storages.bucket(account.settings, keys, check_volume_name(spec.volume_name)).reach
 
 
 def create(

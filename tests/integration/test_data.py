@@ -2,6 +2,7 @@
 
 import hashlib
 import socket
+import subprocess
 import threading
 import uuid
 from collections.abc import Iterator
@@ -581,3 +582,55 @@ def test_a_bucket_elsewhere_is_no_data_repo(
     assert refused["errors"][0]["field"] == "volume_region"
     assert "eu-central-1" in refused["detail"]
     assert repos(client, project) == before
+
+
+def test_a_silent_server_holds_up_nobody_else(service: ServiceProcess, client: httpx.Client) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent, service.client("admin") as admin:
+        inputs = {"region": "us-east-1", "access_key": "k", "access_secret": "s"}
+        inputs["endpoint_url"] = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        form = {"name": new_name("S3"), "description": "d", "groups": ["Data Scientists"], "inputs": inputs}
+        account = admin.post("/credentials", json=form).json()
+        body = project_form(new_name("P"), new_name("v"))
+        body["data_repo"]["volume_account"] = account["id"]
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(client.post, "/projects", json=body, timeout=120)
+            connection, _ = silent.accept()
+            with service.client("scientist", timeout=20) as other:
+                made = other.post("/projects", json=project_form(new_name("P"), new_name("v")))
+                assert made.status_code == 201
+            assert not waiting.done()
+            silent.close()
+            connection.close()
+            assert "does not answer" in problem(waiting.result(), 503)["detail"]
+
+
+# A full disk
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """The state directory of a service whose volumes are on a disk of 8 MB."""
+    volumes = tmp_path / "home" / "volumes"
+    volumes.mkdir(parents=True)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", volumes], capture_output=True)
+    if mounted.returncode:
+        pytest.skip(f"no file system can be mounted here: {mounted.stderr.decode().strip()}")
+    yield tmp_path / "home"
+    subprocess.run(["umount", volumes], check=True)
+
+
+def test_a_full_disk_is_told_and_leaves_nothing(small_disk: Path) -> None:
+    service = ServiceProcess(small_disk).start()
+    try:
+        with service.client("scientist") as client:
+            project = client.post("/projects", json=project_form("P", "small")).json()
+            files = f"/data-repos/{project['default_data_repo_id']}/files"
+            assert client.put(f"{files}/data", content=b"o" * MEGABYTE).status_code == 201
+            for content in (b"n" * (12 * MEGABYTE), iter([b"n" * MEGABYTE] * 12)):
+                refused = client.put(f"{files}/data", content=content)
+                assert "no space" in problem(refused, 507)["detail"]
+                assert client.get(f"{files}/data").content == b"o" * MEGABYTE
+            wait_for(lambda: not list((small_disk / "volumes" / "small" / PART).iterdir()))
+            assert client.put(f"{files}/fits", content=b"n" * (4 * MEGABYTE)).status_code == 201
+    finally:
+        service.stop()

@@ -179,6 +179,10 @@ class Storage(ABC):
         """
 
     @abstractmethod
+    def reach(self) -> None:
+        """See that the server of the volume answers, whether the volume exists or not."""
+
+    @abstractmethod
     def discard_volume(self) -> None:
         """Remove the volume again if it is empty; for undoing :meth:`ensure_volume`."""
 

@@ -151,6 +151,9 @@ class FolderStorage(Storage):
         elif not self.root.is_dir():
             raise Invalid.field("volume_name", f"there is no volume “{self.name}” on this machine")
 
+    def reach(self) -> None:
+        """This machine answers."""
+
     def discard_volume(self) -> None:
         """Remove the folder if it is empty."""
         with contextlib.suppress(OSError):

@@ -157,6 +157,11 @@ class S3Storage(Storage):
                 raise
             self._forget_half_uploads()
 
+    def reach(self) -> None:
+        """Ask for the bucket."""
+        with self._translated():
+            self._region()
+
     def _region(self) -> str | None:
         """The bucket's region; ``None`` if there is no such bucket, empty if the server has no regions."""
         try:
