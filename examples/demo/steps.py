@@ -38,7 +38,7 @@ class Steps:
     def __init__(self, out: TextIO | None = None) -> None:
         self._out = out or sys.stdout
         self._terminal = self._out.isatty()
-        self._drawn = 0
+        self._shown = ""
         self.started = time.monotonic()
 
     @property
@@ -61,16 +61,16 @@ class Steps:
 
     def redraw(self, text: str) -> None:
         """Replace the unfinished line, on a terminal."""
-        if self._terminal:
-            text = text[:WIDTH]
-            self._out.write("\r" + text.ljust(self._drawn))
+        text = text[:WIDTH]
+        if self._terminal and text != self._shown:
+            self._out.write("\r" + text.ljust(len(self._shown)))
             self._out.flush()
-            self._drawn = len(text)
+            self._shown = text
 
     def line(self, text: str = "") -> None:
         """Print a line that stays."""
-        if self._terminal and self._drawn:
-            self._out.write("\r" + " " * self._drawn + "\r")
-            self._drawn = 0
+        if self._shown:
+            self._out.write("\r" + " " * len(self._shown) + "\r")
+            self._shown = ""
         self._out.write(text + "\n")
         self._out.flush()
