@@ -56,7 +56,9 @@ def test_the_interface(workspace: Workspace, monkeypatch: Any) -> None:
         outside.list_datasets()
 
 
-@pytest.mark.row("M035", "M040", "M129", "M130", "M131", "M132", "M133", "M134", "M135", "M136")
+@pytest.mark.row(
+    "M035", "M037", "M038", "M040", "M129", "M130", "M131", "M132", "M133", "M134", "M135", "M136"
+)
 def test_models(workspace: Workspace) -> None:
     ai = workspace.ai
     assert ai.model is None
@@ -105,6 +107,7 @@ def test_exact_lengths_are_accepted(workspace: Workspace) -> None:
 @pytest.mark.row(
     "M044", "M045", "M046", "M048", "M049", "M050", "M051", "M115", "M116", "M117", "M118", "M122"
 )
+@pytest.mark.row("M126")
 def test_the_summary_of_a_data_frame(workspace: Workspace, table: Table, capsys: Any) -> None:
     features, target = table
     model = workspace.ai.get_or_create_model("churn_pred_2")
@@ -292,6 +295,31 @@ def test_drift_monitoring_after_the_fact(workspace: Workspace, table: Table) -> 
     stored = workspace.client.get(f"/experiments/{experiment.id}").json()
     assert list(stored["baseline"]) == list(features.columns)
     assert list(stored["target_baseline"]) == ["Churn"]
+
+
+def test_notebooks_run_again_while_the_model_is_in_review(workspace: Workspace, table: Table) -> None:
+    features, target = table
+    project = workspace.project["id"]
+    assert workspace.client.put(f"/projects/{project}/collaborators/reviewer").status_code < 300
+    model = workspace.ai.get_or_create_model("churn_pred_2")
+    given: dict[str, Any] = {
+        "experiment_name": "e", "model_flavor": "sklearn", "enable_drift_monitoring": True,
+        "train_features": features, "train_target": target,
+    }  # fmt: skip
+    experiment = model.get_or_create_experiment(**given)
+    with experiment.run_experiment() as run:
+        run.log_model(LogisticRegression(max_iter=2000).fit(features, target))
+    model.set_final_run(experiment, run.id)
+    answer = workspace.client.post(f"/models/{model.id}/submit", json={"reviewer": "reviewer"})
+    assert answer.status_code == 200, answer.text
+    again = workspace.ai.get_or_create_model("churn_pred_2")
+    assert (again.status, again.sub_status) == ("In Development", "In Review")
+    assert again.get_or_create_experiment(**given).id == experiment.id
+    assert again.get_artifact("trained_model").predict(features).shape == (400,)
+    with pytest.raises(RunError, match="In Review"), experiment.run_experiment():
+        raise AssertionError("the block is not entered")
+    with pytest.raises(ModelError, match="In Review"):
+        model.set_final_run(experiment, run.id)
 
 
 @pytest.mark.row("M041", "M043")

@@ -40,6 +40,7 @@ def a_notebook(folder: Path, name: str) -> Path:
 
 @pytest.mark.row("M006", "M007", "M015", "M054", "M055", "M056", "M057", "M058", "M060")
 @pytest.mark.row("M061", "M062", "M063", "M064", "M065", "M066", "M067", "M068")
+@pytest.mark.row("M137", "M138", "M139", "M140", "M141", "M142", "M143", "M144", "M145")
 def test_the_close_of_a_run_stores_everything(workspace: Workspace, table: Table, monkeypatch: Any) -> None:
     features, target = table
     for name in ("eda.ipynb", "prepare.ipynb", "train.ipynb"):
@@ -63,6 +64,11 @@ def test_the_close_of_a_run_stores_everything(workspace: Workspace, table: Table
         run.dataset = "X.parquet"
         assert open_runs.count() == 1
     assert open_runs.count() == 0
+    assert (run.model_experiment_id, run.trained_model, run.preprocessor) == (experiment.id, forest, scaler)
+    assert (run.preprocessor_shape, run.baseline, run.dataset) == (4, experiment.baseline, "X.parquet")
+    assert (run.data_exploration_file, run.model_training_file) == ("/home/jovyan/eda.ipynb", None)
+    with pytest.raises(RunError, match="cannot be changed"):
+        run.metrics = {}
 
     stored = workspace.client.get(f"/runs/{run.id}").json()
     assert (stored["status"], stored["dataset"], stored["error"]) == ("finished", "X.parquet", None)
@@ -287,7 +293,7 @@ def test_the_current_notebook_is_the_training_notebook_unless_one_is_named(
         assert (workspace.repo_folder / found).read_text() == expected.read_text()
 
 
-@pytest.mark.row("M119", "M145")
+@pytest.mark.row("M119", "M120", "M121")
 def test_files_are_looked_for_before_training(workspace: Workspace, table: Table) -> None:
     with pytest.raises(ExperimentError, match=r"data_exploration_file.*\n.*eda\.ipynb"):
         an_experiment(workspace, table, data_exploration_file="eda.ipynb")
