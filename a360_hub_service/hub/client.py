@@ -145,7 +145,7 @@ class HubClient:
     async def start_server(
         self, user: str, server: str, options: Mapping[str, Any], *, display_name: str, token: str
     ) -> None:
-        """Ask for a start with the user's own token; returns once the Hub has accepted it.
+        """Ask for a start with the user's own token; returns once the Hub has tried it.
 
         Raises
         ------
@@ -159,10 +159,19 @@ class HubClient:
         except Invalid as error:  # what the Hub answers to a running or pending server
             raise Conflict(error.detail, hint="Wait until it has stopped, then start it again.") from None
         except Unavailable:
-            # The Hub may have accepted the start and failed to say so: its state decides.
-            found = await self.get_server(user, server)
-            if found is None or not (found.ready or found.pending == "spawn"):
+            # A start that fails at once answers like a Hub in trouble; what became of it decides.
+            if not await self._was_started(user, server):
                 raise
+
+    async def _was_started(self, user: str, server: str) -> bool:
+        """Whether the Hub tried to start it: it runs, starts, or says why it failed."""
+        found = await self.get_server(user, server)
+        if found is None or found.ready or found.pending == "spawn":
+            return found is not None
+        try:
+            return [event.failed async for event in self.progress(user, server)][-1:] == [True]
+        except Invalid:
+            return False
 
     async def stop_server(self, user: str, server: str, *, remove: bool = False) -> None:
         """Stop a server, and forget it with all it stored when ``remove``; fine when there is none."""
