@@ -2,10 +2,14 @@
 
 import argparse
 import os
+from typing import TYPE_CHECKING
 
 from hub_config.embedded import Embedded
 
 from .running import find
+
+if TYPE_CHECKING:
+    from ..app import A360HubService
 
 
 def status(options: argparse.Namespace) -> int:
@@ -38,10 +42,22 @@ def upgrade(options: argparse.Namespace) -> int:
 
 def upgrade_database(platform: Embedded) -> None:
     """Run the migrations of the database the service is configured for, seeding a new one."""
+    _service(platform).upgrade()
+
+
+def gateway_trouble(platform: Embedded) -> str:
+    """Why no call could reach a published endpoint of this platform; empty when all is well."""
+    from ..backends.targets.gateway import Gateway
+
+    health = Gateway(parent=_service(platform), home=str(platform.home)).health()
+    return "" if health.available else health.reason
+
+
+def _service(platform: Embedded) -> "A360HubService":
     from ..app import A360HubService  # it imports the whole service, which other commands need not wait for
 
     os.environ["A360_HOME"] = str(platform.home)
     os.environ["A360_SERVICE_CONFIG"] = str(platform.service_config)
     service = A360HubService()
     service.initialize([])
-    service.upgrade()
+    return service

@@ -18,7 +18,7 @@ import hub_config
 from hub_config.accounts import ACCOUNTS, write_secret
 from hub_config.embedded import Embedded
 
-from .manage import upgrade_database
+from .manage import gateway_trouble, upgrade_database
 from .running import AlreadyRunning, Running, claim, record
 
 READY_SECONDS = 120.0
@@ -45,6 +45,13 @@ def up(options: argparse.Namespace) -> int:
         password = platform.prepare()
         if password is not None:
             _print_password(password)
+        if trouble := gateway_trouble(platform):
+            setting = f"c.Gateway.port in {platform.service_config}"
+            print(
+                f"Endpoints could not be called. {trouble} End that program or change {setting}",
+                file=sys.stderr,
+            )
+            return 2
         platform.choose_ports()
         upgrade_database(platform)
         stop = _Stop()

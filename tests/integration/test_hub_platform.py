@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.hub import Platform, SignedIn, platform, printed_password
 from tests.support.kernel import Kernel
-from tests.support.service import project_form, wait_for
+from tests.support.service import free_port, project_form, wait_for
 
 pytestmark = pytest.mark.xdist_group("hub")
 
@@ -96,6 +96,21 @@ def test_a_port_in_use_is_named_with_another_to_take(tmp_path: Path) -> None:
     assert done.stderr.count("\n") == 1
     assert not (here.home / "hub").exists()
     assert here.run("up", "--port", "99999").returncode == 2
+
+
+def test_a_taken_port_of_the_endpoints_is_said_before_anything_starts(tmp_path: Path) -> None:
+    here = Platform(tmp_path / "home")
+    assert here.run("upgrade").returncode == 0
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        config = here.home / "service" / "a360_service_config.py"
+        config.write_text(f"c = get_config()\nc.Gateway.port = {port}\n")
+        done = here.run("up", "--port", str(free_port()))
+    assert done.returncode == 2
+    assert f"Port {port} is taken" in done.stderr
+    assert str(config) in done.stderr
 
 
 def test_down_and_status_without_a_platform(tmp_path: Path) -> None:
