@@ -72,7 +72,7 @@ OTHERS: list[BaseEstimator] = [
     KMeans(3, n_init=2, random_state=0),
     PCA(2),
     StandardScaler(),
-    IsolationForest(random_state=0),
+    IsolationForest(n_estimators=10, random_state=0),
 ]
 
 
