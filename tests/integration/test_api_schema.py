@@ -17,6 +17,8 @@ from a360_hub_service.app import openapi
 from tests.support.service import ROOT, ServiceProcess
 from tests.support.world import World, make, people
 
+# One world for all of them, so one worker.
+pytestmark = pytest.mark.xdist_group("api-schema")
 CONFIG = """
 [checks.not_a_server_error]
 # The parts that tests of this service do without (the Hub's spawners, an S3 server) say so with a 503.

@@ -12,6 +12,8 @@ from tests.support.lab import ok
 from tests.support.service import ServiceProcess
 from tests.support.world import CAST, Person, World, make, people
 
+# One world for all of them, so one worker.
+pytestmark = pytest.mark.xdist_group("policy-routes")
 EXPECTED = {Verdict.ALLOWED: 422, Verdict.FORBIDDEN: 403, Verdict.HIDDEN: 404}
 NOBODY_KNOWS = "0" * 32
 
