@@ -59,6 +59,8 @@ TRANSITIONS: Mapping[tuple[State, Command], State] = MappingProxyType(
         (_S.PUBLISHING, _C.PUBLISH_SUCCEEDED): _S.PUBLISHED,
         (_S.PUBLISHING, _C.PUBLISH_FAILED): _S.PUBLISH_FAILED,
         (_S.PUBLISHED, _C.WITHDRAW): _S.READY_TO_PUBLISH,
+        # Taken back before a decision, for instance because the reviewer has left.
+        (_S.IN_REVIEW, _C.REVISE): _S.DRAFT,
         # A change after the approval goes back to the start, so that somebody looks again.
         (_S.READY_TO_PACKAGE, _C.REVISE): _S.DRAFT,
         (_S.PACKAGE_FAILED, _C.REVISE): _S.DRAFT,

@@ -128,7 +128,11 @@ class ServiceProcess:
         }
         with self.log.open("ab") as out:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "tests.support.service_main"], env=env, cwd=ROOT, stdout=out, stderr=out
+                [sys.executable, "-m", "tests.support.service_main"],
+                env=env,
+                cwd=ROOT,
+                stdout=out,
+                stderr=out,
             )
         try:
             wait_for(self._ready, message="the service did not get ready")
@@ -161,7 +165,9 @@ class ServiceProcess:
     def client(self, user: str, **options: Any) -> httpx.Client:
         """An HTTP client as ``user``; paths are below the API's prefix."""
         headers = {"Authorization": f"Bearer test-{user}"}
-        return httpx.Client(base_url=self.api_url, headers=headers, timeout=options.pop("timeout", 60), **options)
+        return httpx.Client(
+            base_url=self.api_url, headers=headers, timeout=options.pop("timeout", 60), **options
+        )
 
     def database(self) -> Database:
         """The service's database, from here."""
@@ -170,5 +176,10 @@ class ServiceProcess:
 
 def project_form(name: str, volume: str, **more: Any) -> dict[str, Any]:
     """The body of a valid new project."""
-    repo = {"name": f"{name} data"[:64], "volume_account": "local", "volume_option": "new", "volume_name": volume}
+    repo = {
+        "name": f"{name} data"[:64],
+        "volume_account": "local",
+        "volume_option": "new",
+        "volume_name": volume,
+    }
     return {"name": name, "customer_name": "Acme", "data_repo": repo, **more}
