@@ -6,7 +6,8 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-RESULTS = Path(__file__).parents[1] / ".pytest_cache" / "rows.json"
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / ".pytest_cache" / "rows.json"
 ROWS = {"F": 361, "M": 173}
 PATTERN = re.compile(r"[FM]\d{3}|C\d{2}")
 
@@ -27,7 +28,9 @@ def main() -> int:
         return 1
     passed: set[str] = set()
     failed: set[str] = set()
-    for result in json.loads(RESULTS.read_text()).values():
+    for test, result in json.loads(RESULTS.read_text()).items():
+        if "::" in test and not (ROOT / test.partition("::")[0]).exists():
+            continue  # a test that was moved or removed proves nothing any more
         (passed if result["outcome"] == "passed" else failed).update(result["rows"])
     for letter, count in ROWS.items():
         rows = sorted(row for row in passed if row[0] == letter)

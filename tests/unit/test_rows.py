@@ -29,3 +29,10 @@ def test_without_a_run_it_says_what_to_do(tmp_path, monkeypatch, capsys) -> None
     monkeypatch.setattr(rows, "RESULTS", tmp_path / "rows.json")
     assert rows.main() == 1
     assert "make test" in capsys.readouterr().err
+
+
+def test_a_test_that_is_gone_proves_nothing(tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(rows, "RESULTS", tmp_path / "rows.json")
+    rows.merge([("tests/unit/test_gone.py::a", "passed", ["F001"]), (f"{__file__}::b", "passed", ["F002"])])
+    rows.main()
+    assert "F: 1 of 361" in capsys.readouterr().out
