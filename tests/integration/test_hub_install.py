@@ -1,6 +1,7 @@
 """``install_a360`` in somebody else's Hub: another sign-in, another proxy set-up, another base path."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -64,6 +65,8 @@ def url(tmp_path: Path) -> Iterator[str]:
         hub = subprocess.Popen(
             [sys.executable, "-m", "jupyterhub", "-f", str(tmp_path / "jupyterhub_config.py")],
             env=env, cwd=tmp_path, stdout=log, stderr=log,
+            # A suite started in the background of a script ignores SIGINT, and so would the Hub's services.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )  # fmt: skip
     health = f"http://127.0.0.1:{port}/jupyter/services/a360/health"
     try:
