@@ -51,7 +51,13 @@ class Page(BaseHandler):
         """Show the page."""
         values = await self.web.run(self._read)
         self.set_header("Content-Type", "text/html; charset=utf-8")
-        self.render(self.template, actor=self.actor, base=self.web.context.settings.public_url, **values)
+        self.render(self.template, **values)
+
+    def get_template_namespace(self) -> dict[str, Any]:
+        """What every page names: who looks, and where service and Hub are."""
+        base = self.web.context.settings.public_url
+        root = base.rpartition("/services/")[0]
+        return {**super().get_template_namespace(), "actor": self.actor, "base": base, "root": root}
 
     def _read(self) -> dict[str, Any]:
         assert self.actor

@@ -77,3 +77,12 @@ def test_the_document_of_the_api_is_served(service: ServiceProcess) -> None:
     document = httpx.get(f"{service.api_url}/openapi.json").json()
     assert document["openapi"] == "3.1.0"
     assert "/projects/{project_id}" in document["paths"]
+
+
+@pytest.mark.row("F169")
+def test_pages_of_what_is_not_there_say_so_in_words(service: ServiceProcess) -> None:
+    with service.client("scientist") as client:
+        page = client.get(f"{service.url}/models/{'0' * 32}")
+    assert page.status_code == 404
+    assert "There is no such model." in page.text
+    assert "Back to your projects" in page.text
