@@ -11,6 +11,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import Connection
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -26,6 +27,8 @@ def make_engine(url: str, *, pool_size: int = 8) -> Engine:
     def on_connect(connection: Any, _: Any) -> None:
         # The driver's own transaction handling begins too late for a read that a write depends on.
         connection.isolation_level = None
+        # Its own knows ASCII letters only, and names are compared without regard to case.
+        connection.create_function("lower", 1, _lower, deterministic=True)
         for pragma in ("journal_mode=WAL", "foreign_keys=ON", "synchronous=NORMAL", "busy_timeout=30000"):
             connection.execute(f"PRAGMA {pragma}")
 
@@ -35,6 +38,16 @@ def make_engine(url: str, *, pool_size: int = 8) -> Engine:
         connection.exec_driver_sql(f"BEGIN {mode}")
 
     return engine
+
+
+def insert_first(session: Session, row: object) -> bool:
+    """Insert a row unless somebody inserted its twin at the same moment; then the transaction goes on."""
+    try:
+        with session.begin_nested():
+            session.add(row)
+    except IntegrityError:
+        return False
+    return True
 
 
 class Database:
@@ -80,6 +93,10 @@ class Database:
     def close(self) -> None:
         """Close every connection."""
         self.engine.dispose()
+
+
+def _lower(text: str | None) -> str | None:
+    return text if text is None else text.lower()
 
 
 def _config(url: str) -> Config:

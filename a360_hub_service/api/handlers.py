@@ -16,6 +16,7 @@ from tornado.web import HTTPError, RequestHandler, stream_request_body
 
 from ..entities import GroupRole, User, new_id
 from ..policy import Role
+from ..services import projects
 from ..services.context import Actor, Context
 from .identity import IdentityProvider
 from .loop_watch import LoopWatch
@@ -166,7 +167,7 @@ class BaseHandler(HubOAuthenticated, RequestHandler):
             authorise(session, actor, route.action, self.ids)
         if not known:
             with self.web.context.database.session() as session:
-                session.merge(User(name=name, display_name=name))
+                projects.know_user(session, name)
         return actor
 
     def data_received(self, chunk: bytes) -> Awaitable[None] | None:

@@ -102,7 +102,8 @@ def create(
 def edit(session: Session, repo: DataRepo, changes: dict[str, Any]) -> DataRepo:
     """Change the name or the description; the volume stays what it is."""
     if "name" in changes and changes["name"] != repo.name:
-        _free_name(session, repo.project_id, changes["name"])
+        if changes["name"].lower() != repo.name.lower():
+            _free_name(session, repo.project_id, changes["name"])
         repo.name = changes["name"]
         session.get_one(Credential, repo.id).name = _credential_name(repo.project, repo)
     if "description" in changes:

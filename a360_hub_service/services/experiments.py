@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from ..database import insert_first
 from ..entities import Experiment, Model
 from ..errors import Invalid
 from . import models
@@ -85,7 +86,7 @@ def get_or_create(
         models.require_editable(session, model, "a new experiment")
         values = {name: getattr(spec, name) for name in spec.__slots__}
         made = Experiment(model_id=model.id, created_by=actor.name, **values)
-        if models.insert_first(session, made):
+        if insert_first(session, made):
             return made, True, []
         found = session.scalars(same).one()
     return found, False, [_kept(found, name) for name in FIXED if _differs(found, spec, name)]

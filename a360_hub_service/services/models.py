@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Select, select
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from ..entities import Base, Collaborator, Experiment, Model, ModelEvent, Project, Run
+from ..database import insert_first
+from ..entities import Collaborator, Experiment, Model, ModelEvent, Project, Run
 from ..errors import Conflict, Invalid, NotFound
 from ..lifecycle import EDITABLE, Command, State, next_state
 from .context import Actor, Settings
@@ -191,16 +191,6 @@ def get_or_create(
             "change it on the model if it is wrong."
         )
     return found, False, warnings
-
-
-def insert_first(session: Session, row: Base) -> bool:
-    """Insert a row unless somebody inserted its twin at the same moment; then the transaction goes on."""
-    try:
-        with session.begin_nested():
-            session.add(row)
-    except IntegrityError:
-        return False
-    return True
 
 
 def edit(session: Session, actor: Actor, model: Model, changes: dict[str, str]) -> Model:

@@ -7,6 +7,7 @@ from sqlalchemy import delete as sql_delete
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from ..database import insert_first
 from ..entities import Collaborator, Endpoint, GroupRole, Job, Model, Project, User, Workspace
 from ..errors import Conflict, FieldError, Invalid, NotFound
 from ..policy import Role
@@ -86,15 +87,16 @@ def create(session: Session, context: Context, actor: Actor, spec: ProjectSpec) 
 
 def edit(session: Session, project: Project, changes: dict[str, object]) -> Project:
     """Change what may change (F187); the slug stays, since addresses of endpoints hold it."""
-    if "name" in changes and changes["name"] != project.name:
-        _free_name(session, str(changes["name"]))
+    name = str(changes.get("name", project.name))
+    if name.lower() != project.name.lower():
+        _free_name(session, name)
     if "customer_name" in changes:
         check_name("customer_name", str(changes["customer_name"]))
     if isinstance(kpis := changes.get("kpis"), list):
         _check_kpis(kpis)
-    for name in EDITABLE:
-        if name in changes:
-            setattr(project, name, changes[name])
+    for field_name in EDITABLE:
+        if field_name in changes:
+            setattr(project, field_name, changes[field_name])
     return project
 
 
@@ -156,13 +158,16 @@ def add_collaborator(
             f"{user_name} has no role that works in projects.",
             hint="An administrator can add them to a group with the role Data Scientist or ML Engineer.",
         )
-    found = session.get(Collaborator, (project.id, user_name))
-    if found is None:
-        found = Collaborator(project_id=project.id, user_name=user_name, added_by=actor.name)
-        session.add(found)
-        if session.get(User, user_name) is None:
-            session.add(User(name=user_name, display_name=user_name))
-    return found
+    know_user(session, user_name)
+    if session.get(Collaborator, (project.id, user_name)) is None:
+        insert_first(session, Collaborator(project_id=project.id, user_name=user_name, added_by=actor.name))
+    return session.get_one(Collaborator, (project.id, user_name))
+
+
+def know_user(session: Session, name: str) -> None:
+    """Keep a user of the Hub among ours; whoever is known stays as they are."""
+    if session.get(User, name) is None:
+        insert_first(session, User(name=name, display_name=name))
 
 
 def remove_collaborator(session: Session, project: Project, user_name: str) -> None:
@@ -173,6 +178,8 @@ def remove_collaborator(session: Session, project: Project, user_name: str) -> N
     Conflict
         For the last one (F200).
     """
+    # One after the other: two who remove each other would leave nobody.
+    session.execute(select(Project.id).where(Project.id == project.id).with_for_update())
     found = session.get(Collaborator, (project.id, user_name))
     if found is None:
         raise NotFound(f"{user_name} is not on this project.")

@@ -1,5 +1,7 @@
 """Projects and collaborators through the API."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -146,6 +148,60 @@ def test_a_name_is_used_once_whatever_its_case(service: ServiceProcess) -> None:
     with service.client("outsider") as client:
         document = problem(client.post("/projects", json=project_form("taken NAME", "taken-two")), 409)
         assert document["errors"][0]["field"] == "name"
+
+
+def test_case_is_compared_in_every_alphabet_and_may_change(service: ServiceProcess) -> None:
+    project = create(service, "scientist", "Ölförderung", data_repo={**REPO, "volume_name": "oil-volume"})
+    with service.client("outsider") as client:
+        form = project_form("ÖLFÖRDERUNG", "oil-volume-two")
+        document = problem(client.post("/projects", json=form), 409)
+        assert document["errors"][0]["field"] == "name"
+    with service.client("scientist") as client:
+        for path, name in (
+            (f"/projects/{project['id']}", "ÖLförderung"),
+            (f"/data-repos/{project['default_data_repo_id']}", "R"),
+        ):
+            answer = client.patch(path, json={"name": name})
+            assert answer.status_code == 200, answer.text
+            assert answer.json()["name"] == name
+
+
+@pytest.mark.row("F200")
+def test_two_who_remove_each_other_do_not_both(service: ServiceProcess) -> None:
+    with service.client("scientist") as scientist, service.client("reviewer") as reviewer:
+        for number in range(5):
+            project = create(service, "scientist", f"Duel {number}")
+            path = f"/projects/{project['id']}/collaborators"
+            assert scientist.put(f"{path}/reviewer").status_code == 200
+            with ThreadPoolExecutor(2) as pool:
+                pairs = ((scientist, "reviewer"), (reviewer, "scientist"))
+                answers = list(pool.map(lambda pair, p=path: pair[0].delete(f"{p}/{pair[1]}"), pairs))
+            assert sorted(answer.status_code for answer in answers)[0] == 204
+            assert sorted(answer.status_code for answer in answers)[1] in (404, 409)
+
+
+def test_many_first_requests_of_somebody_new_all_succeed(service: ServiceProcess) -> None:
+    known = service.people()
+    newcomers = [f"new-{number}" for number in range(3)]
+    service.set_people({**known, **{name: ["Data Scientists"] for name in newcomers}})
+
+    def ask(name: str) -> int:
+        gate.wait()
+        with service.client(name) as client:
+            return client.get("/me").status_code
+
+    gate = threading.Barrier(8)
+    with ThreadPoolExecutor(8) as pool:
+        for name in newcomers:
+            assert set(pool.map(ask, [name] * 8)) == {200}
+    service.set_people(known)
+
+
+def test_to_add_somebody_many_times_at_once_is_to_add_them(service: ServiceProcess) -> None:
+    project = create(service, "scientist", "Crowded Door")
+    with service.client("scientist") as client, ThreadPoolExecutor(6) as pool:
+        path = f"/projects/{project['id']}/collaborators/engineer"
+        assert {answer.status_code for answer in pool.map(client.put, [path] * 6)} == {200}
 
 
 def test_lists_come_in_pages(service: ServiceProcess) -> None:
