@@ -84,7 +84,9 @@ def verify(
         raise OptionsRefused(
             "Workspaces are made and started in A360, not here: open A360 and start it there."
         )
-    if not hmac.compare_digest(_signature(key, user, server, body, expires), given):
+    # As bytes: of strings it takes ASCII only, and this one is anybody's.
+    expected = _signature(key, user, server, body, expires).encode()
+    if not hmac.compare_digest(expected, given.encode(errors="backslashreplace")):
         raise OptionsRefused(
             "These workspace options were not made by A360 for this server; start it in A360."
         )
