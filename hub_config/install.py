@@ -15,6 +15,8 @@ from spawner_profiles.catalogue import Catalogue, catalogue
 from spawner_profiles.options import signing_key, verify
 from spawner_profiles.translate import spawner_traits, workspace_environment
 
+from .die_with_parent import tied
+
 HERE = Path(__file__).parent
 SERVICE = "a360"
 CULLER = "a360-idle-culler"
@@ -49,6 +51,7 @@ def install_a360(
     environment: dict[str, str] | None = None,
     spawner_class: type | str | None = None,
     idle_culler: bool = True,
+    workspaces_use_service_url: bool = False,
 ) -> None:
     """Add the A360 service, its scopes, workspaces, templates and the idle culler to a Hub's configuration.
 
@@ -67,7 +70,8 @@ def install_a360(
     service_url : str
         Where the service listens.
     api_token : str
-        The service's token; empty lets the Hub make one, for a service the Hub starts itself.
+        The service's token; empty lets the Hub make one, for a service the Hub starts itself. A service that
+        runs elsewhere needs one.
     command : list of str, optional
         Starts the service. None: the service runs elsewhere and is registered only.
     environment : dict, optional
@@ -76,7 +80,17 @@ def install_a360(
         Spawner of workspaces; None keeps the one configured.
     idle_culler : bool
         Whether to stop idle workspaces (after one hour, or what their profile says).
+    workspaces_use_service_url : bool
+        Whether workspaces call the service at ``service_url`` and not through the proxy, for clusters whose
+        workspaces do not reach the public address.
+
+    Raises
+    ------
+    ValueError
+        When a service that runs elsewhere is given no token.
     """
+    if command is None and not api_token:
+        raise ValueError("install_a360: a service the Hub does not start (no command) needs an api_token")
     service: dict[str, Any] = {
         "name": SERVICE,
         "url": service_url,
@@ -90,24 +104,25 @@ def install_a360(
     if command is not None:
         passed = {"A360_OPTIONS_KEY_FILE": str(options_key_file), **(environment or {})}
         service |= {"command": command, "environment": passed}
+    base = urlsplit(public_url).path.rstrip("/")
     _extend(c, "services", [service])
     _extend(c, "load_roles", [{"name": SERVICE, "services": [SERVICE], "scopes": SERVICE_SCOPES}])
     _update(c, "extra_user_scopes", {f"access:services!service={SERVICE}"})
     _extend(c, "template_paths", [str(HERE / "templates")])
     c.JupyterHub.allow_named_servers = True
     if "default_url" not in c.JupyterHub:
-        c.JupyterHub.default_url = f"{urlsplit(public_url).path.rstrip('/')}/services/{SERVICE}/"
-    _install_workspaces(c, public_url, options_key_file, spawner_class)
+        c.JupyterHub.default_url = f"{base}/services/{SERVICE}/"
+    called = f"{service_url.rstrip('/')}{base}" if workspaces_use_service_url else public_url.rstrip("/")
+    api_url = f"{called}/services/{SERVICE}/api/v1"
+    _install_workspaces(c, api_url, options_key_file, spawner_class)
     if idle_culler:
         _install_culler(c, catalogue())
 
 
-def _install_workspaces(c: Config, public_url: str, key_file: Path, spawner_class: type | str | None) -> None:
+def _install_workspaces(c: Config, api_url: str, key_file: Path, spawner_class: type | str | None) -> None:
     if spawner_class is not None:
         c.JupyterHub.spawner_class = spawner_class
-    api_url = f"{public_url.rstrip('/')}/services/{SERVICE}/api/v1"
-    before = c.Spawner.pre_spawn_hook if "pre_spawn_hook" in c.Spawner else None
-    c.Spawner.pre_spawn_hook = workspace_hook(key_file, api_url, before)
+    c.Spawner.pre_spawn_hook = workspace_hook(key_file, api_url, _take_hook(c))
     c.Spawner.server_token_scopes = SERVER_TOKEN_SCOPES
     # A first start builds the image.
     c.Spawner.start_timeout = 900
@@ -149,16 +164,23 @@ def workspace_hook(key_file: Path, api_url: str, then: PreSpawnHook | None = Non
     return hook
 
 
+def _take_hook(c: Config) -> PreSpawnHook | None:
+    """The operator's hook, which may be set for their spawner's class: there it would run instead of ours."""
+    hook: PreSpawnHook | None = None
+    for section in sorted((name for name in c if name.endswith("Spawner")), key="Spawner".__ne__):
+        hook = c[section].pop("pre_spawn_hook", hook)
+    return hook
+
+
 def _install_culler(c: Config, profiles: Catalogue) -> None:
     shortest = min(int(profile.idle_hours * 3600) for profile in profiles.profiles)
-    command = [
-        sys.executable,
-        *("-m", "hub_config.die_with_parent", sys.executable, "-m", "jupyterhub_idle_culler"),
+    command = tied(
+        *(sys.executable, "-m", "jupyterhub_idle_culler"),
         f"--config={HERE / 'culler_config.py'}",
         "--timeout=3600",
         f"--cull-every={max(1, min(60, shortest // 4))}",
         "--cull-named-servers=true",
-    ]
+    )
     _extend(c, "services", [{"name": CULLER, "command": command, "display": False}])
     _extend(c, "load_roles", [{"name": CULLER, "services": [CULLER], "scopes": CULLER_SCOPES}])
 

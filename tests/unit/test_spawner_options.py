@@ -1,5 +1,6 @@
 """The Hub starts only what the service signed."""
 
+import asyncio
 import copy
 import time
 from pathlib import Path
@@ -38,6 +39,13 @@ def test_signed_options_come_back() -> None:
 def test_options_of_another_user_server_or_key_are_refused(user: str, server: str, key: bytes) -> None:
     with pytest.raises(OptionsRefused, match="not made by A360"):
         verify(key, user, server, sign(KEY, "ann", "ws", OPTIONS))
+
+
+@pytest.mark.parametrize("signature", ["\xe9" * 64, "\ud800"])
+def test_signatures_that_are_no_ascii_are_refused(signature: str) -> None:
+    forged = {**sign(KEY, "ann", "ws", OPTIONS), "signature": signature}
+    with pytest.raises(OptionsRefused, match="not made by A360"):
+        verify(KEY, "ann", "ws", forged)
 
 
 @pytest.mark.parametrize("field", ["workspace_id", "project_id", "memory", "cpu", "image", "idle_seconds"])
@@ -96,8 +104,6 @@ async def run_hook(hook: Any, target: FakeSpawner) -> None:
 
 
 def test_hook_sets_limits_and_environment_and_goes_on(key_file: Path) -> None:
-    import asyncio
-
     seen = []
 
     async def operators(target: Any) -> None:
@@ -115,8 +121,6 @@ def test_hook_sets_limits_and_environment_and_goes_on(key_file: Path) -> None:
 
 
 def test_hook_tells_where_workspaces_are_made(key_file: Path) -> None:
-    import asyncio
-
     with pytest.raises(HTTPError) as refused:
         asyncio.run(run_hook(workspace_hook(key_file, "http://hub/api/v1"), spawner({})))
     assert refused.value.status_code == 403
@@ -128,13 +132,53 @@ def test_install_adds_to_what_an_operator_configured(key_file: Path) -> None:
     c.JupyterHub.services = [{"name": "theirs"}]
     c.JupyterHub.load_roles.extend([{"name": "their-role"}])
     c.JupyterHub.extra_user_scopes = {"tokens!user"}
-    install_a360(c, public_url="https://hub.example.org/", options_key_file=key_file)
+    install_a360(c, public_url="https://hub.example.org/", options_key_file=key_file, api_token="t" * 32)
     assert [s["name"] for s in c.JupyterHub.services] == ["theirs", "a360", "a360-idle-culler"]
     assert [r["name"] for r in c.JupyterHub.load_roles] == ["their-role", "a360", "a360-idle-culler"]
     assert c.JupyterHub.extra_user_scopes == {"tokens!user", "access:services!service=a360"}
     assert c.JupyterHub.allow_named_servers
     assert "command" not in c.JupyterHub.services[1]
     assert "spawner_class" not in c.JupyterHub
+
+
+def test_a_service_that_runs_elsewhere_needs_a_token(key_file: Path) -> None:
+    with pytest.raises(ValueError, match="api_token"):
+        install_a360(Config(), public_url="https://hub.example.org", options_key_file=key_file)
+
+
+@pytest.mark.parametrize(
+    ("direct", "expected"),
+    [
+        (False, "https://hub.example.org/jupyter/services/a360/api/v1"),
+        (True, "http://a360:10101/jupyter/services/a360/api/v1"),
+    ],
+)
+def test_workspaces_call_the_address_they_can_reach(key_file: Path, direct: bool, expected: str) -> None:
+    c = Config()
+    install_a360(
+        c,
+        public_url="https://hub.example.org/jupyter",
+        options_key_file=key_file,
+        service_url="http://a360:10101",
+        api_token="t" * 32,
+        workspaces_use_service_url=direct,
+    )
+    target = spawner(sign(KEY, "ann", "ws", OPTIONS))
+    asyncio.run(run_hook(c.Spawner.pre_spawn_hook, target))
+    assert target.environment["A360_API_URL"] == expected
+
+
+def test_a_hook_of_ones_own_spawner_class_runs_after_ours_and_not_instead(key_file: Path) -> None:
+    seen: list[str] = []
+    c = Config()
+    c.KubeSpawner.pre_spawn_hook = lambda target: seen.append(target.environment["A360_PROJECT_NAME"])
+    install_a360(c, public_url="https://hub.example.org", options_key_file=key_file, api_token="t" * 32)
+    assert "pre_spawn_hook" not in c.KubeSpawner
+    with pytest.raises(HTTPError):
+        asyncio.run(run_hook(c.Spawner.pre_spawn_hook, spawner({})))
+    assert seen == []
+    asyncio.run(run_hook(c.Spawner.pre_spawn_hook, spawner(sign(KEY, "ann", "ws", OPTIONS))))
+    assert seen == [OPTIONS.project_name]
 
 
 def test_scopes_stay_small() -> None:
