@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import docker
 from docker.errors import DockerException
+from requests.exceptions import RequestException
 
 from a360_hub_service.backends.base import BackendError, Health
 
@@ -26,6 +27,8 @@ def engine(error: type[BackendError], timeout: float = 600.0) -> Iterator[docker
             hint = "Free disk space on the platform's machine, then try again."
             raise error("No space is left on the disk of the Docker engine.", hint=hint) from problem
         raise error(f"The Docker engine says: {words}") from problem
+    except RequestException as problem:
+        raise error(f"The Docker engine does not answer: {problem}", hint=HINT) from problem
     finally:
         if client is not None:
             client.close()

@@ -294,6 +294,7 @@ class JobEngine(LoggingConfigurable):
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 return file
             if self._stopping.is_set():
+                file.close()
                 raise RuntimeError("stopped while waiting for another process to end")
             if not waited:
                 log.warning("another process works on the jobs in %s; waiting for it to end", path.parent)

@@ -159,6 +159,7 @@ BAD_SCRIPTS: dict[str, tuple[dict[str, str], dict[str, Any], str, str]] = {
         "No module named 'pandas'",
         "dependencies",
     ),
+    "nested": ({"predict.py": SCRIPT + "-" * 100_000 + "1\n"}, {}, "is not Python", "script_name"),
     "fails on load": ({"predict.py": SCRIPT + "\n1 / 0\n"}, {}, "division by zero", ""),
 }
 
@@ -224,6 +225,7 @@ def test_validation_that_fails_names_the_reason(
         ('{"prediction": "yes"}', "yes", ""),
         ('{"prediction": "yes"}', '"yes"', ""),
         ('{"prediction": "yes"}', "no", "is 'yes', expected 'no'"),
+        ('{"prediction": "yes"}', "[" * 100_000, r"expected '\[{499}\.$"),
         ('{"prediction": true}', "1", "is True, expected 1"),
         ('{"prediction": null}', "null", ""),
     ],

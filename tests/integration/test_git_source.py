@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from a360_hub_service.backends.git import GitError, GitSource
+from a360_hub_service.backends.images.bundle import copy_tree
 from tests.support.endpoints import SCRIPT, free_port, write_files
 
 
@@ -164,6 +165,7 @@ def test_a_branch_is_fetched(
         ("https://example.org/code", "must end in .git"),
         ("https://user:secret@example.org/code.git", "must not hold a user name"),
         ("https:///code.git", "no host"),
+        ("https://[example.org/code.git", "cannot be read"),
         ("https://example.org/a b.git", "blanks"),
         ("--upload-pack=id.git", "must start with"),
     ],
@@ -243,6 +245,30 @@ def test_a_link_that_leads_out_is_refused(
     with pytest.raises(GitError, match="leads out"):
         source.fetch(f"file://{served}/links.git", "", tmp_path / "tree", print)
     assert not (tmp_path / "tree").exists()
+
+
+def test_links_that_lead_nowhere_or_in_circles_are_no_trouble(
+    source: GitSource, served: Path, tmp_path: Path
+) -> None:
+    work, copied = tmp_path / "work" / "deploy", tmp_path / "copied"
+    (work / "itself").symlink_to("itself")
+    (work / "gone").symlink_to("nowhere")
+    (work / "up").symlink_to("..")
+    (work / "here").symlink_to(".")
+    publish(served, "circles.git", work.parent)
+    source.fetch(f"file://{served}/circles.git", "", tmp_path / "tree", print)
+    copy_tree(tmp_path / "tree" / "deploy", copied)
+    # “up” is copied once, with the folder it is in; the links in that one lead back and are left out.
+    assert sorted(path.relative_to(copied).as_posix() for path in copied.rglob("*") if path.is_file()) == [
+        *("predict.py", "requirements.txt"),
+        *("up/deploy/predict.py", "up/deploy/requirements.txt", "up/main.txt"),
+    ]
+
+
+def test_a_machine_without_git_says_so(tmp_path: Path) -> None:
+    source = GitSource(git="no-such-program")
+    with pytest.raises(GitError, match="not installed"):
+        source.fetch("https://example.org/code.git", "", tmp_path / "tree", print)
 
 
 def test_nothing_of_the_repository_runs(source: GitSource, served: Path, tmp_path: Path) -> None:

@@ -76,7 +76,10 @@ class GitSource(CodeSource):
 
     def check_url(self, url: str) -> None:
         """Raise `GitError` when this address may not be used."""
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+        except ValueError as error:
+            raise _error(f"The repository address cannot be read: {error}.", "Correct the address.") from None
         schemes = ["https"] + ["http"] * self.allow_http_urls + ["file"] * self.allow_file_urls
         if parts.scheme not in schemes:
             allowed = " or ".join(f"{scheme}://" for scheme in schemes)
@@ -143,6 +146,8 @@ class GitSource(CodeSource):
             scheme for scheme, on in (("file", self.allow_file_urls), ("http", self.allow_http_urls)) if on
         ]
         options = [part for scheme in allowed for part in ("-c", f"protocol.{scheme}.allow=always")]
+        if not (health := self.health()).available:
+            raise GitError(health.reason, hint="Ask the operator to install it.")
         process = subprocess.Popen(
             [self.git, *_OPTIONS, *options, *arguments],
             stdin=subprocess.DEVNULL,
@@ -211,11 +216,12 @@ def _size(folder: Path) -> int:
 
 
 def _refuse_escaping_links(tree: Path) -> None:
-    base = tree.resolve()
+    base = Path(os.path.realpath(tree))
     for root, folders, files in os.walk(tree):
         for name in (*folders, *files):
             path = Path(root, name)
-            if path.is_symlink() and not path.resolve().is_relative_to(base):
+            # Unlike Path.resolve, this does not mind a link that leads to itself.
+            if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(base):
                 shown = path.relative_to(tree)
                 raise _error(f"The link {shown} in the repository leads out of it.", "Remove the link.")
 

@@ -171,19 +171,25 @@ class BundleBuilder(Assembler):
         return Path(self.home, "packages", package_id).absolute()
 
 
-def copy_tree(source: Path, target: Path, *, link: bool = False) -> None:
+def copy_tree(source: Path, target: Path, *, link: bool = False, above: tuple[str, ...] = ()) -> None:
     """Copy a folder, without what git, Python and notebooks leave behind; links become what they lead to.
 
-    With `link` files become hard links where the file system allows it. Raises `OSError` at the first file
+    With `link` files become hard links where the file system allows it. Links that lead nowhere, or back to a
+    folder they are in (`above` are the real paths of those), are left out. Raises `OSError` at the first file
     that cannot be written: on a full disk there is no point in trying the others.
     """
     target.mkdir(parents=True, exist_ok=True)
-    for entry in sorted(os.scandir(source), key=lambda entry: entry.name):
+    above = (*above, os.path.realpath(source))
+    with os.scandir(source) as found:
+        entries = sorted(found, key=lambda entry: entry.name)
+    for entry in entries:
         place = target / entry.name
         if entry.name in _SKIPPED and not link:
             continue
+        if entry.is_symlink() and (not os.path.exists(entry.path) or os.path.realpath(entry.path) in above):
+            continue
         if entry.is_dir():
-            copy_tree(Path(entry.path), place, link=link)
+            copy_tree(Path(entry.path), place, link=link, above=above)
         elif not (link and _linked(entry.path, place)):
             shutil.copy2(entry.path, place)
 

@@ -66,9 +66,9 @@ def check_script(repo: Path, name: str, function: str) -> Script:
 def _parse(path: Path, name: str) -> ast.Module:
     try:
         return ast.parse(path.read_bytes(), filename=name)
-    except (SyntaxError, ValueError) as error:
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         line = f", line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
-        reason = error.msg if isinstance(error, SyntaxError) else str(error)
+        reason = error.msg if isinstance(error, SyntaxError) else str(error) or "it is nested too deeply"
         raise BuildError(f"{name}{line} is not Python: {reason}.", field="script_name") from error
 
 

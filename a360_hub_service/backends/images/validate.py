@@ -18,6 +18,8 @@ RELATIVE_TOLERANCE = 1e-6
 """How far a number may be from the expected one: a float32 model has no more digits."""
 
 _MAX_FILE = 100_000_000
+_SHOWN = 500
+"""Characters of a value in a message."""
 
 # Limits itself, then becomes the package: code between fork and exec is not safe in a service with threads.
 _LIMITED = """
@@ -75,7 +77,7 @@ def compare(answer: str, expected: str) -> None:
     given = json.loads(answer)["prediction"]
     try:
         wanted = json.loads(expected)
-    except ValueError:
+    except (ValueError, RecursionError):
         wanted = expected
     if isinstance(wanted, dict) and set(wanted) == {"prediction"} and not _is_wrapped(given):
         wanted = wanted["prediction"]
@@ -106,7 +108,7 @@ def _difference(given: Any, wanted: Any, where: str) -> str:
         pairs = ((a, b, f"{where}[{at}]") for at, (a, b) in enumerate(zip(given, wanted, strict=True)))
     else:
         same = type(given) is type(wanted) and given == wanted
-        return "" if same else f"{where} is {given!r}, expected {wanted!r}"
+        return "" if same else f"{where} is {repr(given)[:_SHOWN]}, expected {repr(wanted)[:_SHOWN]}"
     return next((found for pair in pairs if (found := _difference(*pair))), "")
 
 

@@ -1,7 +1,9 @@
 """Folders whose processes a supervisor keeps up, seen from the service."""
 
+import contextlib
 import json
 import os
+import secrets
 import shutil
 import signal
 import subprocess
@@ -98,9 +100,11 @@ class RunFolder:
         """Stop the supervisor and its processes and wait for it; calls in progress get `drain_seconds`."""
         pid, started = self._supervisor()
         if started and supervisor.identity(pid) == started:
-            os.kill(pid, signal.SIGTERM)
-            if not wait_for(lambda: supervisor.identity(pid) != started, drain_seconds + 10):
-                os.kill(pid, signal.SIGKILL)
+            # It may end by itself just before.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
+                if not wait_for(lambda: supervisor.identity(pid) != started, drain_seconds + 10):
+                    os.kill(pid, signal.SIGKILL)
         # What lost its supervisor, or outlived it.
         for record in read_json(self.path / "state.json").get("replicas", {}).values():
             if record["started"]:
@@ -144,7 +148,8 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def write_json(path: Path, document: object, mode: int = 0o600) -> None:
     """Replace a file at once: readers see the old document or the new one."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
+    # A name of its own for each call: threads may replace the same file at the same time.
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.new")
     try:
         with open(
             os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "w", encoding="utf-8"
