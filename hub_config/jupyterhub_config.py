@@ -11,6 +11,7 @@ from traitlets.config import get_config
 
 from hub_config import install_a360
 from hub_config.authenticator import LocalIdentityAuthenticator
+from hub_config.die_with_parent import tied
 from hub_config.embedded import Embedded
 from hub_config.proxy import EmbeddedTraefikProxy
 from hub_config.spawner import LocalWorkspaceSpawner
@@ -61,10 +62,7 @@ install_a360(
     options_key_file=platform.options_key,
     service_url=f"http://127.0.0.1:{ports['service']}",
     api_token=platform.secret("service.token"),
-    command=[
-        *(sys.executable, "-m", "hub_config.die_with_parent"),
-        *(sys.executable, "-m", "a360_hub_service"),
-    ],
+    command=tied(sys.executable, "-m", "a360_hub_service"),
     environment=platform.service_environment(),
     spawner_class=LocalWorkspaceSpawner,
 )

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from functools import partial
 
 from jupyterhub_traefik_proxy.fileprovider import TraefikFileProviderProxy
 
@@ -26,5 +27,5 @@ class EmbeddedTraefikProxy(TraefikFileProviderProxy):
             [binary, "--configfile", os.path.abspath(self.static_config_file)],
             env={**os.environ, **self.traefik_env},
             start_new_session=True,
-            preexec_fn=arm,
+            preexec_fn=partial(arm, os.getpid()),
         )

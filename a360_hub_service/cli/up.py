@@ -16,6 +16,7 @@ from typing import IO
 
 import hub_config
 from hub_config.accounts import ACCOUNTS, write_secret
+from hub_config.die_with_parent import tied
 from hub_config.embedded import Embedded
 
 from .manage import gateway_trouble, upgrade_database
@@ -109,16 +110,7 @@ def _start_hub(platform: Embedded) -> "subprocess.Popen[bytes]":
         "A360_PORT": str(platform.port),
         "A360_PORTS_CHOSEN": "1",
     }
-    command = [
-        sys.executable,
-        "-m",
-        "hub_config.die_with_parent",
-        sys.executable,
-        "-m",
-        "jupyterhub",
-        "-f",
-        str(CONFIG),
-    ]
+    command = tied(sys.executable, "-m", "jupyterhub", "-f", str(CONFIG))
     with _open_log(platform) as log:
         return subprocess.Popen(
             command,
