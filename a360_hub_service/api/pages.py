@@ -17,10 +17,10 @@ from ..entities import (
     Run,
     Workspace,
 )
-from ..errors import A360Error
 from ..policy import Action, Verdict, judge
 from ..services.context import Actor
 from .handlers import BaseHandler
+from .problems import problem_of
 from .routing import Route
 
 MOST = 200
@@ -49,20 +49,25 @@ class Page(BaseHandler):
 
     async def get(self, **_: str) -> None:
         """Show the page."""
-        values = await self.web.run(self._read)
+        # In a thread: a page of a thousand rows takes longer than the event loop may be held up.
+        page = await self.web.run(self._page)
         self.set_header("Content-Type", "text/html; charset=utf-8")
-        self.render(self.template, **values)
+        self.finish(page)
 
     def get_template_namespace(self) -> dict[str, Any]:
         """What every page names: who looks, and where service and Hub are."""
         base = self.web.context.settings.public_url
         root = base.rpartition("/services/")[0]
+        if not hasattr(self, "_current_user"):
+            # Tornado gives templates the user, for whom it would ask the Hub here, blocking.
+            self.current_user = None
         return {**super().get_template_namespace(), "actor": self.actor, "base": base, "root": root}
 
-    def _read(self) -> dict[str, Any]:
+    def _page(self) -> bytes:
         assert self.actor
         with self.web.context.database.session(write=False) as session:
-            return self.load(session, self.actor)
+            values = self.load(session, self.actor)
+        return self.render_string(self.template, **values)
 
     def load(self, session: Session, actor: Actor) -> dict[str, Any]:
         """Collect what the template shows."""
@@ -71,11 +76,12 @@ class Page(BaseHandler):
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Show problems as a page of words."""
         error = kwargs.get("exc_info", (None, None, None))[1]
-        if not isinstance(error, A360Error):
+        problem = problem_of(error) if error else None
+        if problem is None:
             super().write_error(status_code, **kwargs)
             return
-        self.set_status(404 if error.code == "not-found" else 403)
-        self.render("problem.html", title=error.title, detail=error.detail, hint=error.hint)
+        self.set_status(problem.status)
+        self.render("problem.html", title=problem.title, detail=problem.detail, hint=problem.hint)
 
 
 class StartPage(Page):
@@ -105,7 +111,10 @@ class StartPage(Page):
         workspaces = session.scalars(
             select(Workspace).where(Workspace.owner == actor.name).order_by(Workspace.id.desc()).limit(MOST)
         ).all()
-        return {"projects": projects, "models": models, "workspaces": workspaces, "may_see": may_see}
+        of_project: dict[str, list[Any]] = {project.id: [] for project in projects}
+        for model, url in models:
+            of_project[model.project_id].append((model, url))
+        return {"projects": projects, "models": of_project, "workspaces": workspaces, "may_see": may_see}
 
 
 class ModelPage(Page):

@@ -1,12 +1,15 @@
 """What every route has in common: who asks, limits, headers, problems."""
 
+import fcntl
 import re
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import httpx
 import pytest
 
 from tests.integration.test_projects import problem
-from tests.support.service import ServiceProcess, project_form
+from tests.support.service import ServiceProcess, project_form, wait_for
 
 
 def test_without_a_token_nothing_opens(service: ServiceProcess) -> None:
@@ -86,3 +89,24 @@ def test_pages_of_what_is_not_there_say_so_in_words(service: ServiceProcess) -> 
     assert page.status_code == 404
     assert "There is no such model." in page.text
     assert "Back to your projects" in page.text
+
+
+def test_a_page_asked_for_too_early_says_so_in_words(tmp_path: Path) -> None:
+    service = ServiceProcess(tmp_path / "home")
+    lock = tmp_path / "home" / "service" / "jobs.lock"
+
+    def early() -> httpx.Response:
+        return httpx.get(f"{service.url}/", headers={"Authorization": "Bearer test-scientist"})
+
+    with lock.open("w") as other, ThreadPoolExecutor(1) as pool:
+        # The service waits for the one before it to end.
+        fcntl.flock(other, fcntl.LOCK_EX)
+        starting = pool.submit(service.start)
+        try:
+            page = wait_for(early)
+            assert page.status_code == 503
+            assert "text/html" in page.headers["Content-Type"]
+            assert "The service is starting." in page.text
+        finally:
+            fcntl.flock(other, fcntl.LOCK_UN)
+            starting.result(30).stop()
