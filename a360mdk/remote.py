@@ -52,6 +52,7 @@ def open_remote(uri: str) -> Iterator[tuple[Any, int | None]]:
 @contextlib.contextmanager
 def _download(uri: str) -> Iterator[tuple[Any, int | None]]:
     import requests
+    from urllib3.exceptions import HTTPError
 
     with tempfile.TemporaryFile() as kept:
         try:
@@ -62,7 +63,7 @@ def _download(uri: str) -> Iterator[tuple[Any, int | None]]:
                 length = None if encoded else response.headers.get("Content-Length")
                 total = int(length) if length else None
                 stored = copy(response.raw, kept, total, f"Download {uri.rsplit('/', 1)[-1]}")
-        except (requests.RequestException, OSError) as error:
+        except (requests.RequestException, HTTPError, OSError, ValueError) as error:
             raise _unreachable(uri, error) from error
         if total is not None and stored.size != total:
             raise _unreachable(uri, OSError(f"{stored.size} of {total} bytes arrived"))

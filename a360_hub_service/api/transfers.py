@@ -168,7 +168,7 @@ def _is_known(handler: BaseHandler, info: FileInfo, etag: str) -> bool:
 def _date(value: str | None) -> datetime | None:
     try:
         date = parsedate_to_datetime(value) if value else None
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return date if date and date.tzinfo else None
 

@@ -3,6 +3,8 @@
 import io
 import json
 import shutil
+import threading
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -212,9 +214,6 @@ def test_what_is_no_table_is_refused(ai: A360AI) -> None:
 
 @pytest.mark.row("M032", "M033", "M034")
 def test_remote_data_sets(workspace: Workspace, tmp_path: Path) -> None:
-    import threading
-    from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-
     (tmp_path / "remote.csv").write_text("a,b\n1,2\n3,4\n")
     handler = lambda *given: SimpleHTTPRequestHandler(*given, directory=str(tmp_path))  # noqa: E731
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
@@ -240,6 +239,30 @@ def test_remote_data_sets(workspace: Workspace, tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="could not be read"):
         ai.write_remote_dataset(uri, "gone.csv")
     assert "gone.csv" not in list(ai.list_datasets().base_name)
+
+
+class _HangsUp(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "1000")
+        self.end_headers()
+        self.wfile.write(b"a,b\n1,2\n")
+
+    def log_message(self, format: str, *args: Any) -> None:
+        return
+
+
+@pytest.mark.row("M032")
+def test_a_remote_data_set_that_breaks_off_is_not_stored(workspace: Workspace) -> None:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _HangsUp)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        with pytest.raises(DatasetError, match="could not be read"):
+            workspace.ai.write_remote_dataset(f"http://127.0.0.1:{server.server_port}/half.csv", "half.csv")
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert "half.csv" not in list(workspace.ai.list_datasets().base_name)
 
 
 def test_files_are_copied_to_the_current_folder_or_home(workspace: Workspace) -> None:
