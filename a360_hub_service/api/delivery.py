@@ -1,5 +1,6 @@
 """Packages, publishing and endpoints."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 
@@ -15,32 +16,55 @@ from ..services import endpoints, jobs, packaging, publishing
 from .jobs import JobView
 from .routing import AsyncCall, Call, Form, Page, View
 from .scope import authorise
+from .texts import ANY_TEXT, NOTHING, REPOSITORY, Whole
 
 Name = Annotated[str, StringConstraints(max_length=255, pattern=r"^[A-Z_][A-Z0-9_]*$")]
 Value = Annotated[str, StringConstraints(max_length=32768, strip_whitespace=False)]
 Cores = Annotated[float, Field(gt=0, le=1024, allow_inf_nan=False)]
 Gigabytes = Annotated[float, Field(gt=0, le=65536, allow_inf_nan=False)]
 RESERVED = "A360_"
+ENVIRONMENT: dict[str, Any] = {
+    "propertyNames": {"pattern": f"^(?!{RESERVED})[A-Z_][A-Z0-9_]*$", "maxLength": 255},
+    "additionalProperties": {"type": "string", "pattern": ANY_TEXT, "maxLength": 32768},
+}
+
+
+def _environment_schema(schema: dict[str, Any]) -> None:
+    """Say that there are no other names than those of the pattern."""
+    schema.pop("patternProperties")
+    schema.update(ENVIRONMENT)
 
 
 class PackageForm(Form):
     """How to package a model's final run (F288 to F305)."""
 
-    wrapper: Literal["flask", "mqtt"] = Field("flask", description="Only `flask` is offered now.")
-    repository: str = Field(min_length=1, max_length=2000, description="Ends in `.git`.")
+    wrapper: Literal["flask", "mqtt"] = Field(
+        "flask", description="Only `flask` is offered now.", json_schema_extra={"enum": ["flask"]}
+    )
+    repository: str = Field(
+        min_length=1, max_length=2000, description="Ends in `.git`.", json_schema_extra=REPOSITORY
+    )
     branch: str | None = Field(None, max_length=250, description="Or a tag; the default branch if left out.")
-    script_name: str = Field(min_length=4, max_length=500, pattern=r"\.py$")
+    script_name: str = Field(min_length=4, max_length=500, pattern=r"^[^\x00]*\.py$")
     call_function: str = Field("predict", max_length=100, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
     input_format: Literal["JSON", "Text"] = "JSON"
     output_format: Literal["JSON"] = "JSON"
     validation_input: str | None = Field(None, max_length=500_000)
     validation_output: str | None = Field(None, max_length=500_000)
-    listen_topic: str | None = Field(None, max_length=500, description="Of the wrapper `mqtt` only.")
-    respond_topic: str | None = Field(None, max_length=500, description="Of the wrapper `mqtt` only.")
+    listen_topic: str | None = Field(
+        None, max_length=500, description="Of the wrapper `mqtt` only.", json_schema_extra=NOTHING
+    )
+    respond_topic: str | None = Field(
+        None, max_length=500, description="Of the wrapper `mqtt` only.", json_schema_extra=NOTHING
+    )
     base_image: str | None = Field(None, max_length=500, description="Ours if left out.")
     dependencies: str = Field("requirements.txt", min_length=1, max_length=500)
-    registry_type: Literal["none", "ecr", "oci"] = Field("none", description="Only `none` is offered now.")
-    registry_url: str | None = Field(None, max_length=2000, description="None without a registry.")
+    registry_type: Literal["none", "ecr", "oci"] = Field(
+        "none", description="Only `none` is offered now.", json_schema_extra={"enum": ["none"]}
+    )
+    registry_url: str | None = Field(
+        None, max_length=2000, description="None without a registry.", json_schema_extra=NOTHING
+    )
     builder: str | None = Field(None, max_length=64, description="The operator's choice if left out.")
 
     @field_validator("wrapper")
@@ -74,7 +98,7 @@ class PublishForm(Form):
     """How to run a model's package (F310 to F321)."""
 
     target: str | None = Field(None, max_length=64, description="The operator's choice if left out.")
-    replicas: int = Field(1, ge=1, le=20)
+    replicas: Whole = Field(1, ge=1, le=20)
     cpu_request: Cores = Field(description="Cores each replica has for itself.")
     cpu_limit: Cores = Field(description="Cores a replica may use.")
     memory_request: Gigabytes = Field(description="GB each replica has for itself.")
@@ -83,6 +107,7 @@ class PublishForm(Form):
         default_factory=dict,
         max_length=100,
         description=f"Environment variables of the replicas; names do not begin with {RESERVED}.",
+        json_schema_extra=_environment_schema,
     )
 
     @field_validator("environment")
@@ -102,7 +127,7 @@ class PublishForm(Form):
 class KeyForm(Form):
     """A new key."""
 
-    overlap_seconds: int = Field(
+    overlap_seconds: Whole = Field(
         3600, ge=0, le=30 * 86400, description="How long the keys there are stay valid."
     )
 
@@ -193,14 +218,15 @@ class BackendView(View):
     reason: str
 
 
-def package_view(session: Session, package: Package) -> PackageView:
-    """A package with the job that makes it."""
-    view = PackageView.model_validate(package)
-    view.slug = view.form.pop("slug", "")
-    job = jobs.job_of(session, package.id)
-    if job is not None:
-        view.job_id, view.error, view.hint = job.id, job.error, job.hint
-    return view
+def package_views(session: Session, model_id: str, packages: Sequence[Package]) -> list[PackageView]:
+    """Packages of a model, each with the job that makes it."""
+    made_by = jobs.newest_of(session, model_id, [package.id for package in packages])
+    views = [PackageView.model_validate(package) for package in packages]
+    for view in views:
+        view.slug = view.form.pop("slug", "")
+        if job := made_by.get(view.id):
+            view.job_id, view.error, view.hint = job.id, job.error, job.hint
+    return views
 
 
 def endpoint_view(call: Call | AsyncCall, endpoint: Endpoint, live: endpoints.Live) -> EndpointView:
@@ -255,12 +281,12 @@ def list_packages(call: Call) -> Page[PackageView]:
     rows, cursor = packaging.list_packages(
         call.session, call.entity, limit=call.query.limit, cursor=call.query.cursor
     )
-    return Page(items=[package_view(call.session, row) for row in rows], next_cursor=cursor)
+    return Page(items=package_views(call.session, call.entity.id, rows), next_cursor=cursor)
 
 
 def get_package(call: Call) -> PackageView:
     """Show a package"""
-    return package_view(call.session, call.entity)
+    return package_views(call.session, call.entity.model_id, [call.entity])[0]
 
 
 def publish_model(call: Call) -> PublishView:

@@ -1,6 +1,8 @@
 """Projects, collaborators and the caller."""
 
+from collections.abc import Sequence
 from datetime import datetime
+from typing import Annotated
 
 from pydantic import Field
 from sqlalchemy import select
@@ -10,6 +12,9 @@ from ..entities import DataRepo, Project, User
 from ..services import data_repos, projects
 from ..services.paging import slice_by
 from .routing import AsyncCall, Call, Form, Page, PageQuery, View
+from .texts import DISPLAY_NAME, VOLUME_NAME
+
+Kpi = Annotated[str, Field(json_schema_extra={"enum": [*projects.KPIS]})]
 
 
 class MeView(View):
@@ -39,11 +44,11 @@ class UsersQuery(PageQuery):
 class DataRepoForm(Form):
     """A new data repo (F179 to F184)."""
 
-    name: str = Field(min_length=1, max_length=64)
+    name: str = Field(min_length=1, max_length=64, json_schema_extra=DISPLAY_NAME)
     description: str = Field("", max_length=2000)
     volume_account: str = Field("local", min_length=1, max_length=32)
     volume_option: str = Field("new", pattern="^(new|existing)$")
-    volume_name: str = Field(min_length=3, max_length=63)
+    volume_name: str = Field(min_length=3, max_length=63, json_schema_extra=VOLUME_NAME)
     volume_region: str | None = Field(None, max_length=63)
 
     def spec(self) -> data_repos.DataRepoSpec:
@@ -54,11 +59,11 @@ class DataRepoForm(Form):
 class ProjectForm(Form):
     """A new project and its default data repo."""
 
-    name: str = Field(min_length=1, max_length=128)
-    customer_name: str = Field(min_length=1, max_length=128)
+    name: str = Field(min_length=1, max_length=128, json_schema_extra=DISPLAY_NAME)
+    customer_name: str = Field(min_length=1, max_length=128, json_schema_extra=DISPLAY_NAME)
     goal: str = Field("", max_length=5000)
     business_process: str = Field("", max_length=5000)
-    kpis: list[str] = Field(default_factory=list, max_length=10)
+    kpis: list[Kpi] = Field(default_factory=list, max_length=10)
     business_component: str = Field("", max_length=5000)
     business_function: str = Field("", max_length=5000)
     data_repo: DataRepoForm
@@ -67,11 +72,11 @@ class ProjectForm(Form):
 class ProjectEdit(Form):
     """What changes; what is left out stays."""
 
-    name: str = Field("", min_length=1, max_length=128)
-    customer_name: str = Field("", min_length=1, max_length=128)
+    name: str = Field("", min_length=1, max_length=128, json_schema_extra=DISPLAY_NAME)
+    customer_name: str = Field("", min_length=1, max_length=128, json_schema_extra=DISPLAY_NAME)
     goal: str = Field("", max_length=5000)
     business_process: str = Field("", max_length=5000)
-    kpis: list[str] = Field(default_factory=list, max_length=10)
+    kpis: list[Kpi] = Field(default_factory=list, max_length=10)
     business_component: str = Field("", max_length=5000)
     business_function: str = Field("", max_length=5000)
 
@@ -102,13 +107,20 @@ class CollaboratorView(View):
     created_at: datetime
 
 
-def project_view(session: Session, project: Project) -> ProjectView:
-    """A project with its default data repo's identifier."""
-    view = ProjectView.model_validate(project)
-    view.default_data_repo_id = session.scalar(
-        select(DataRepo.id).where(DataRepo.project_id == project.id, DataRepo.is_default)
+def project_views(session: Session, found: Sequence[Project]) -> list[ProjectView]:
+    """Projects with the identifiers of their default data repos."""
+    query = select(DataRepo.project_id, DataRepo.id).where(
+        DataRepo.project_id.in_([project.id for project in found]), DataRepo.is_default
     )
-    return view
+    defaults = {row.project_id: row.id for row in session.execute(query)}
+    views = [ProjectView.model_validate(project) for project in found]
+    for view in views:
+        view.default_data_repo_id = defaults.get(view.id)
+    return views
+
+
+def _view(session: Session, project: Project) -> ProjectView:
+    return project_views(session, [project])[0]
 
 
 def get_me(call: Call) -> MeView:
@@ -142,7 +154,7 @@ def list_projects(call: Call) -> Page[ProjectView]:
     rows, cursor = projects.list_projects(
         call.session, call.actor, limit=call.query.limit, cursor=call.query.cursor
     )
-    return Page(items=[project_view(call.session, row) for row in rows], next_cursor=cursor)
+    return Page(items=project_views(call.session, rows), next_cursor=cursor)
 
 
 async def create_project(call: AsyncCall) -> ProjectView:
@@ -155,21 +167,21 @@ async def create_project(call: AsyncCall) -> ProjectView:
     def work(session: Session) -> ProjectView:
         project = projects.create(session, context, actor, spec)
         session.flush()
-        return project_view(session, project)
+        return _view(session, project)
 
     return await call.db(work)
 
 
 def get_project(call: Call) -> ProjectView:
     """Show a project"""
-    return project_view(call.session, call.entity)
+    return _view(call.session, call.entity)
 
 
 def edit_project(call: Call) -> ProjectView:
     """Change a project"""
     projects.edit(call.session, call.entity, call.body.model_dump(exclude_unset=True))
     call.session.flush()
-    return project_view(call.session, call.entity)
+    return _view(call.session, call.entity)
 
 
 def delete_project(call: Call) -> None:

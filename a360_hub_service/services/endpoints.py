@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session, joinedload
+from sqlalchemy.orm import Session, joinedload, selectinload
 
 from ..backends.base import BackendError, Log
 from ..backends.images.base import BuiltPackage
@@ -56,7 +56,7 @@ def list_endpoints(
     """The endpoints of the caller's projects that run or are being started, newest first."""
     mine = select(Collaborator.project_id).where(Collaborator.user_name == actor.name)
     query = select(Endpoint).join(Model).where(Model.project_id.in_(mine), Endpoint.desired == RUNNING)
-    query = query.options(joinedload(Endpoint.model))
+    query = query.options(joinedload(Endpoint.model), selectinload(Endpoint.keys))
     return page(session, query, Endpoint.id, limit=limit, cursor=cursor)
 
 

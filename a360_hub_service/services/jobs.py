@@ -61,10 +61,10 @@ def list_jobs(
     return page(session, select(Job).where(Job.model_id == model.id), Job.id, limit=limit, cursor=cursor)
 
 
-def job_of(session: Session, subject_id: str) -> Job | None:
-    """The newest job about a package or endpoint."""
-    query = select(Job).where(Job.subject_id == subject_id).order_by(Job.id.desc()).limit(1)
-    return session.scalar(query)
+def newest_of(session: Session, model_id: str, subject_ids: Sequence[str]) -> dict[str, Job]:
+    """The newest job about each of a model's packages or endpoints, by their identifiers."""
+    query = select(Job).where(Job.model_id == model_id, Job.subject_id.in_(subject_ids)).order_by(Job.id)
+    return {job.subject_id: job for job in session.scalars(query)}
 
 
 def _busy(model: Model, doing: str) -> Conflict:
