@@ -4,14 +4,19 @@ import argparse
 import json
 import logging
 import os
+import signal
 import socket
 import sys
+import threading
+import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from a360runtime.serving.answers import check_json, encode_prediction
+
+REPEAT_SECONDS = 0.2
 
 
 def main(folder: Path, arguments: list[str]) -> int:
@@ -104,6 +109,7 @@ def _loader(folder: Path) -> Callable[[], Callable[..., Any]]:
         from a360runtime.serving.bundle import load_bundle
         from a360runtime.serving.keys import KeyRing
 
+        _wake_for_signals()
         max_body = int(os.environ.get("A360_MAX_BODY", str(DEFAULT_MAX_BODY)))
         keys = KeyRing(os.environ.get("A360_KEYS_FILE", ""))
         bundle = load_bundle(folder)
@@ -112,3 +118,22 @@ def _loader(folder: Path) -> Callable[[], Callable[..., Any]]:
         return create_app(bundle, keys, max_body)
 
     return load
+
+
+def _wake_for_signals() -> None:
+    """Deliver each first signal twice, the second time a moment later.
+
+    Python runs handlers on the main thread, between its instructions. The server lets that thread fall asleep
+    while calls are already answered; a signal that comes after its last instruction and before its sleep would
+    be noticed with the next signal only, and the replica would not stop.
+    """
+    woken, wake = os.pipe()
+    os.set_blocking(wake, False)
+    signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+
+    def repeat() -> None:
+        number = os.read(woken, 1)[0]
+        time.sleep(REPEAT_SECONDS)
+        signal.pthread_kill(threading.main_thread().ident or 0, number)
+
+    threading.Thread(target=repeat, name="signals", daemon=True).start()

@@ -86,13 +86,23 @@ def test_a_kept_connection_and_a_body_in_chunks_work(server: Server) -> None:
 def test_calls_in_progress_are_finished_at_the_end(bundle: BuiltPackage, tmp_path: Path) -> None:
     server = Server(bundle, tmp_path)
     answers: list[requests.Response] = []
-    caller = threading.Thread(target=lambda: answers.append(endpoints.call(server.url, {"sleep": 1.5})))
+    started = tmp_path / "started"
+    body = {"sleep": 1.5, "started": str(started)}
+    caller = threading.Thread(target=lambda: answers.append(endpoints.call(server.url, body)))
     caller.start()
-    # The access log speaks only of finished calls, so another one tells that the first is in.
-    assert endpoints.call(server.url).ok
+    endpoints.eventually(started.exists)
     assert server.stop() == 0
     caller.join()
     assert answers[0].json() == {"prediction": 1.5}
+
+
+def test_a_signal_as_soon_as_calls_are_answered_is_heard(bundle: BuiltPackage, tmp_path: Path) -> None:
+    for number in range(10):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        server = Server(bundle, folder)
+        assert endpoints.call(server.url).ok
+        assert server.stop() == 0
 
 
 def test_a_port_that_is_taken_is_not_shared(server: Server, bundle: BuiltPackage) -> None:
