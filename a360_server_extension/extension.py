@@ -18,5 +18,5 @@ def load(server: Any) -> None:
     """
     base = server.web_app.settings["base_url"].rstrip("/")
     server.web_app.add_handlers(".*$", [(f"{base}/a360/status", StatusHandler)])
-    activity._load_jupyter_server_extension(server)
+    activity.install(server)
     server.log.info("A360: project %s", os.environ.get("A360_PROJECT_NAME") or "none")

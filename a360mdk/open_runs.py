@@ -16,7 +16,10 @@ def mark(run_id: str) -> None:
     """Say that a run is open. A home that cannot be written is no reason to stop a run."""
     with contextlib.suppress(OSError):
         folder().mkdir(parents=True, exist_ok=True)
-        (folder() / run_id).write_text(json.dumps({"pid": os.getpid()}))
+        # Renamed into the folder: whoever counts would take an unfinished mark for a broken one.
+        written = folder().with_name(f"{run_id}.new")
+        written.write_text(json.dumps({"pid": os.getpid()}))
+        written.replace(folder() / run_id)
 
 
 def unmark(run_id: str) -> None:
@@ -32,7 +35,7 @@ def count() -> int:
         try:
             process = int(json.loads(path.read_text())["pid"])
             os.kill(process, 0)
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError, KeyError, TypeError):
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
         else:
