@@ -114,7 +114,7 @@ class Run(Base):
 
     @property
     def train_features(self) -> Any:
-        """The experiment's training features, where this session knows them."""
+        """The experiment's training features, where this notebook gave them."""
         return self.experiment.train_features
 
     @property

@@ -50,7 +50,7 @@ def bundle(package_home: Path, model_file: Path, baseline_file: Path, repository
 
 @pytest.fixture(scope="session")
 def image_repository() -> Iterator[str]:
-    """The first part of the names of this session's images, which are removed at its end."""
+    """The first part of the names of all images a worker makes, which are removed at its end."""
     found = engine_health()
     if not found.available:
         pytest.skip(f"no Docker engine: {found.reason}")
