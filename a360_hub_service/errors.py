@@ -67,8 +67,14 @@ class TooLarge(A360Error):
     code, title = "too-large", "Too large"
 
 
+class OutsideFailure(A360Error):
+    """A server that somebody named, such as that of a credential's buckets, does not do its part."""
+
+    code, title = "outside-failure", "A server outside the platform did not do its part"
+
+
 class Unavailable(A360Error):
-    """Something outside the service does not answer, or is not set up."""
+    """A part of the platform itself does not answer, or is not set up."""
 
     code, title = "unavailable", "A part of the platform is not available"
 

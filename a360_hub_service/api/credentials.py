@@ -10,10 +10,13 @@ from sqlalchemy.orm import Session
 from ..entities import Credential
 from ..services import credentials
 from .routing import AsyncCall, Call, Form, Page, PageQuery, View
+from .texts import DISPLAY_NAME
 
-ADDRESS = r"^https?://[^\s/?#@]+(/[^\s?#]*)?$"
+_LABEL = "[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_PORT = "[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]"
+ADDRESS = rf"^https?://({_LABEL}(\.{_LABEL})*\.?|\[[0-9A-Fa-f:.]+\])(:({_PORT}))?(/[A-Za-z0-9._~%/+-]*)?$"
 ROLE = r"^arn:[a-z0-9-]+:iam::[0-9]{12}:role/[\w+=,.@/-]+$"
-REGION = r"^[a-z0-9][a-z0-9-]{0,62}$"
+REGION = r"^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$"
 
 
 class S3Inputs(Form):
@@ -45,7 +48,7 @@ class S3InputsEdit(Form):
 class CredentialForm(Form):
     """A new credential (F084 to F087); data repos make their own (C03)."""
 
-    name: str = Field(min_length=1, max_length=128)
+    name: str = Field(min_length=1, max_length=128, json_schema_extra=DISPLAY_NAME)
     description: str = Field(min_length=1, max_length=2000)
     category: Literal["data_source"] = "data_source"
     service: Literal["aws_s3"] = "aws_s3"
@@ -60,7 +63,7 @@ class CredentialForm(Form):
 class CredentialEdit(Form):
     """What changes; what is left out stays, secrets too."""
 
-    name: str = Field("", min_length=1, max_length=128)
+    name: str = Field("", min_length=1, max_length=128, json_schema_extra=DISPLAY_NAME)
     description: str = Field("", min_length=1, max_length=2000)
     groups: list[str] = Field(default_factory=list, min_length=1, max_length=100)
     inputs: S3InputsEdit = Field(default_factory=S3InputsEdit)

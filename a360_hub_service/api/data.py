@@ -11,6 +11,7 @@ from ..services import data_repos, volumes
 from ..services.paging import slice_by
 from .files import FileView
 from .routing import AsyncCall, Call, Form, Page, PageQuery, View
+from .texts import DISPLAY_NAME
 
 
 class VolumeAccountView(View):
@@ -40,7 +41,7 @@ class DataRepoView(View):
 class DataRepoEdit(Form):
     """What changes; what is left out stays."""
 
-    name: str = Field("", min_length=1, max_length=64)
+    name: str = Field("", min_length=1, max_length=64, json_schema_extra=DISPLAY_NAME)
     description: str = Field("", max_length=2000)
 
 

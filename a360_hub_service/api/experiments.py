@@ -9,6 +9,7 @@ from ..entities import Experiment
 from ..services import experiments
 from .json_values import Values
 from .routing import Call, Form, Page, View
+from .texts import DISPLAY_NAME, Dimension
 
 Name = Annotated[str, Field(min_length=1, max_length=512)]
 File = Annotated[str, Field(max_length=4096)]
@@ -20,11 +21,11 @@ Baseline = dict[Name, Values]
 class ExperimentForm(Form):
     """An experiment to get or to create; its name is unique in the model."""
 
-    experiment_name: str = Field(min_length=1, max_length=128)
+    experiment_name: str = Field(min_length=1, max_length=128, json_schema_extra=DISPLAY_NAME)
     model_flavor: Flavor
     input_signature: Signature = Field(description="Such as `age big_integer, income float`.")
     output_signature: Signature
-    train_shape: list[Annotated[int, Field(ge=0, lt=2**53)]] = Field(default_factory=list, max_length=16)
+    train_shape: list[Dimension] = Field(default_factory=list, max_length=16)
     feature_names: list[Name] = Field(default_factory=list, max_length=50_000)
     baseline: Baseline | None = Field(None, description="Feature → mean, std and what else the kit computed.")
     target_baseline: Baseline | None = None

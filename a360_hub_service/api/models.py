@@ -8,13 +8,14 @@ from ..entities import Model
 from ..services import models
 from ..services.context import Context
 from .routing import Call, Form, Page, View
+from .texts import DISPLAY_NAME
 
 
 class ModelForm(Form):
     """A model to get or to create; name and version are unique in the project (C10)."""
 
-    model_name: str = Field(min_length=1, max_length=128)
-    version: str = Field("1.0", min_length=1, max_length=12)
+    model_name: str = Field(min_length=1, max_length=128, json_schema_extra=DISPLAY_NAME)
+    version: str = Field("1.0", min_length=1, max_length=12, json_schema_extra=DISPLAY_NAME)
     model_type: str = Field(
         "", max_length=64, description="Such as regression, classification, clustering or time series."
     )

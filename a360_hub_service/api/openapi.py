@@ -19,6 +19,7 @@ ERRORS = {
     409: "Not possible in the present state",
     413: "Too large",
     422: "The input is not valid",
+    424: "A server that the input or a credential names does not do its part",
     503: "A part of the platform is not available",
     507: "The storage is full",
 }

@@ -17,6 +17,7 @@ STATUS: dict[type[errors.A360Error], int] = {
     errors.Invalid: 422,
     errors.Conflict: 409,
     errors.TooLarge: 413,
+    errors.OutsideFailure: 424,
     errors.Unavailable: 503,
     errors.OutOfSpace: 507,
 }

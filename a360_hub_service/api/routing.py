@@ -5,11 +5,15 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from annotated_types import MaxLen
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, ValidationInfo, field_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticKnownError
 from sqlalchemy.orm import Session
 
 from ..policy import Action
 from ..services.context import Actor, Context
+from .texts import ANY_TEXT, SOME_TEXT
 
 T = TypeVar("T")
 Item = TypeVar("Item")
@@ -20,6 +24,27 @@ class Form(BaseModel):
     """Base of every request body: what it does not know it refuses."""
 
     model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Say of texts what becomes of them here: blanks around them do not count, and NUL is refused."""
+        schema = handler(core)
+        for field_schema in handler.resolve_ref_schema(schema).get("properties", {}).values():
+            for option in (field_schema, *field_schema.get("anyOf", ())):
+                if option.get("type") == "string" and not {"pattern", "enum", "const"} & option.keys():
+                    option["pattern"] = SOME_TEXT if option.get("minLength") else ANY_TEXT
+        return schema
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _not_too_long(cls, value: Any, info: ValidationInfo) -> Any:
+        """Count a text as it was sent, blanks around it included: what the document says."""
+        if isinstance(value, str) and info.field_name:
+            limits = (m for m in cls.model_fields[info.field_name].metadata if isinstance(m, MaxLen))
+            most = next((limit.max_length for limit in limits), len(value))
+            if len(value) > most:
+                raise PydanticKnownError("string_too_long", {"max_length": most})
+        return value
 
     @field_validator("*")
     @classmethod

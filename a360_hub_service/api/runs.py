@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, AliasPath, Field, JsonValue
+from pydantic import AfterValidator, AliasPath, Field, JsonValue, WithJsonSchema
 from sqlalchemy.orm import Session
 
 from ..backends.storage import Storage
@@ -14,12 +14,17 @@ from .handlers import BaseHandler
 from .json_values import Values
 from .routing import AsyncCall, Call, Form, Page, View
 from .scope import authorise
+from .texts import Whole
 from .transfers import send_file
 
 ArtifactKind = Literal["model", "native_model", "preprocessor", "baseline", "notebook"]
 Dataset = Annotated[str, Field(max_length=4096)]
 # A run that failed has to be marked so, whatever its error printed.
-ErrorText = Annotated[str, AfterValidator(lambda text: text.replace("\0", "\ufffd"))]
+ErrorText = Annotated[
+    str,
+    AfterValidator(lambda text: text.replace("\0", "\ufffd")),
+    WithJsonSchema({"type": "string", "pattern": r"^[\s\S]*$"}),
+]
 
 
 class RunForm(Form):
@@ -41,7 +46,7 @@ class ArtifactForm(Form):
     name: str = Field(pattern="^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=128)
     kind: ArtifactKind
     file_key: str = Field(min_length=1, max_length=1024)
-    size: int = Field(ge=0, lt=2**53, description="Bytes.")
+    size: Whole = Field(ge=0, lt=2**53, description="Bytes.")
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
 
 

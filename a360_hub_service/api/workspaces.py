@@ -14,11 +14,12 @@ from spawner_profiles.environments import is_ready
 from spawner_profiles.sizes import Memory
 
 from ..entities import Workspace
-from ..errors import Unavailable
+from ..errors import Conflict
 from ..hub import workspaces as servers
 from ..hub.client import Server
 from ..services import workspaces
 from .routing import AsyncCall, Call, Form, Page, View
+from .texts import DISPLAY_NAME, MEMORY, Whole
 
 GONE_SECONDS = 60.0
 _FOLLOWERS: set[asyncio.Task[None]] = set()
@@ -26,8 +27,8 @@ _MemoryField = Annotated[
     Memory,
     Field(
         max_length=16,
-        description="A number followed by Gi, for example 1Gi.",
-        json_schema_extra={"pattern": r"^[0-9]+(\.[0-9]+)?Gi$"},
+        description="A number followed by Gi, from 0.25Gi to 4096Gi.",
+        json_schema_extra=MEMORY,
     ),
 ]
 
@@ -35,11 +36,11 @@ _MemoryField = Annotated[
 class WorkspaceForm(Form):
     """A new workspace (F225 to F230)."""
 
-    name: str = Field(min_length=1, max_length=64)
+    name: str = Field(min_length=1, max_length=64, json_schema_extra=DISPLAY_NAME)
     image: str = Field(min_length=1, max_length=64)
     cpu: float = Field(gt=0, le=512, description="Cores.")
     memory: _MemoryField
-    gpus: int = Field(0, ge=0, le=64)
+    gpus: Whole = Field(0, ge=0, le=64)
 
     def spec(self) -> workspaces.WorkspaceSpec:
         """What the use case takes."""
@@ -52,7 +53,7 @@ class WorkspaceEdit(Form):
     image: str = Field("", min_length=1, max_length=64)
     cpu: float = Field(1, gt=0, le=512)
     memory: _MemoryField = "1Gi"
-    gpus: int = Field(0, ge=0, le=64)
+    gpus: Whole = Field(0, ge=0, le=64)
 
 
 class LimitsView(View):
@@ -202,7 +203,7 @@ async def delete_workspace(call: AsyncCall) -> None:
     deadline = asyncio.get_running_loop().time() + GONE_SECONDS
     while await hub.get_server(row.owner, row.server_name) is not None:
         if asyncio.get_running_loop().time() > deadline:
-            raise Unavailable(f"“{row.name}” is still stopping.", hint="Delete it again in a moment.")
+            raise Conflict(f"“{row.name}” is still stopping.", hint="Delete it again in a moment.")
         await asyncio.sleep(0.2)
     await call.db(lambda session: workspaces.forget(session, row.id))
 

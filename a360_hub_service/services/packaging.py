@@ -14,7 +14,7 @@ from ..backends.base import BackendError
 from ..backends.images.base import ARTIFACT_NAMES, BuildRequest, ImageBuilder
 from ..backends.images.script import check_script
 from ..entities import Artifact, DataRepo, Experiment, Job, Model, Package, Project, Run
-from ..errors import Conflict, FieldError, Invalid, Unavailable
+from ..errors import Conflict, FieldError, Invalid
 from ..jobs.work import Failure, JobKind, Step, Work
 from ..lifecycle import Command
 from . import jobs
@@ -105,13 +105,13 @@ def require_builder(context: Context, name: str) -> None:
 
     Raises
     ------
-    Unavailable
+    Conflict
         Saying why.
     """
     builder = choose_builder(context, name)
     health = builder.health()
     if not health.available:
-        raise Unavailable(
+        raise Conflict(
             f"Packages of the kind “{builder.name}” cannot be built now. {health.reason}",
             hint="Choose another builder, or ask the operator.",
         )

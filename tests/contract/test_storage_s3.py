@@ -10,7 +10,7 @@ import pytest
 
 from a360_hub_service.backends.storage.s3 import PART_BYTES, S3Storage
 from a360_hub_service.backends.storage.s3_account import S3Account, _client
-from a360_hub_service.errors import Conflict, Invalid, Unavailable
+from a360_hub_service.errors import Conflict, Invalid, OutsideFailure
 from tests.support.s3 import S3Server, moto_server, real_server
 from tests.support.service import free_port
 
@@ -94,13 +94,13 @@ def test_a_server_that_does_not_answer(server: S3Server) -> None:
     )
     storage = S3Storage(account, "volume")
     for use in (storage.check, storage.list, account.check, lambda: storage.ensure_volume(create=True)):
-        with pytest.raises(Unavailable, match="does not answer"):
+        with pytest.raises(OutsideFailure, match="does not answer"):
             use()
 
 
 def test_a_bucket_that_is_gone(server: S3Server, storage: S3Storage) -> None:
     storage.discard_volume()
-    with pytest.raises(Unavailable, match="no bucket"):
+    with pytest.raises(OutsideFailure, match="no bucket"):
         storage.list()
     storage.ensure_volume(create=True)
 
@@ -149,7 +149,7 @@ def test_wrong_keys_are_told() -> None:
     account = S3Account.of(server.settings, server.keys)
     account.check()
     for wrong in (replace(account, access_secret="wrong"), replace(account, access_key="nobody")):
-        with pytest.raises(Unavailable, match="refuses the keys"):
+        with pytest.raises(OutsideFailure, match="refuses the keys"):
             wrong.check()
 
 
@@ -180,7 +180,7 @@ def test_without_a_role_the_keys_are_the_accounts(moto: S3Server) -> None:
 
 def test_checksums_are_left_out_for_servers_that_are_not_aws(moto: S3Server) -> None:
     account = S3Account.of(moto.settings, moto.keys)
-    with contextlib.closing(_client(replace(account, endpoint_url=None), "s3")) as aws:
+    with contextlib.closing(_client(replace(account, endpoint_url=None), "s3", True)) as aws:
         assert aws.meta.config.request_checksum_calculation == "when_supported"
     own = account.client().meta.config
     assert (own.request_checksum_calculation, own.response_checksum_validation) == ("when_required",) * 2

@@ -110,8 +110,10 @@ class Storage(ABC):
     ------
     Invalid
         From every method that takes a key, if it is not one.
+    OutsideFailure
+        If the storage's server does not answer, or does not let us in.
     Unavailable
-        If the storage does not answer, or does not let us in.
+        If the volume is the platform's own and gone.
     """
 
     in_order = False

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from ...errors import Conflict, Invalid, NotFound, Unavailable
+from ...errors import Conflict, Invalid, NotFound, OutsideFailure
 from .base import CHUNK, FileInfo, Storage, Writer
 from .keys import PART, check_key, check_prefix
 from .s3_account import S3Account, code_of, translated
@@ -132,7 +132,7 @@ class S3Storage(Storage):
                     Bucket=self.bucket, Delete={"Objects": [{"Key": key} for key in keys], "Quiet": True}
                 )
                 if errors := done.get("Errors"):
-                    raise Unavailable(
+                    raise OutsideFailure(
                         f"“{errors[0].get('Key')}” cannot be deleted: {errors[0].get('Message')}."
                     )
                 count += sum(not key.endswith("/") for key in keys)
@@ -165,7 +165,8 @@ class S3Storage(Storage):
     def _region(self) -> str | None:
         """The bucket's region; ``None`` if there is no such bucket, empty if the server has no regions."""
         try:
-            found: Any = self.client.get_bucket_location(Bucket=self.bucket).get("LocationConstraint")
+            client = self.account.client(patient=False)
+            found: Any = client.get_bucket_location(Bucket=self.bucket).get("LocationConstraint")
         except ClientError as error:
             if code_of(error) in ("NoSuchBucket", "404"):
                 return None
@@ -216,7 +217,7 @@ class S3Storage(Storage):
     def check(self) -> None:
         """See that the bucket can be listed."""
         with self._translated():
-            self.client.list_objects_v2(Bucket=self.bucket, MaxKeys=1)
+            self.account.client(patient=False).list_objects_v2(Bucket=self.bucket, MaxKeys=1)
 
     def access(self) -> dict[str, str | None]:
         """The address, with keys that end soon if the account has a role, else with the account's (C02)."""

@@ -11,7 +11,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from ...errors import A360Error, Invalid, Unavailable
+from ...errors import A360Error, Invalid, OutsideFailure
 
 ACCESS_SECONDS = 3600
 _DENIED = (
@@ -56,9 +56,26 @@ class S3Account:
     def __repr__(self) -> str:
         return f"S3Account({self.endpoint_url or 'AWS'}, {self.region})"
 
-    def client(self, service: str = "s3") -> Any:
-        """A boto3 client; thread-safe, and shared by everybody who uses the account."""
-        return _client(self, service)
+    def client(self, service: str = "s3", *, patient: bool = True) -> Any:
+        """A boto3 client; thread-safe, and shared by everybody who uses the account.
+
+        Parameters
+        ----------
+        service
+            AWS's name of it.
+        patient
+            Whether to wait for slow answers and to try again; not where somebody wants to know whether there
+            is a server at all.
+
+        Raises
+        ------
+        Invalid
+            If nothing could be called at the account's address or in its region.
+        """
+        try:
+            return _client(self, service, patient)
+        except ValueError as error:
+            raise Invalid.field("endpoint_url", str(error), hint="Correct the credential.") from error
 
     def check(self) -> None:
         """See that the keys are good and the server answers.
@@ -69,7 +86,7 @@ class S3Account:
             Saying what is wrong.
         """
         with translated("", self.region):
-            self.client().list_buckets()
+            self.client(patient=False).list_buckets()
 
     def temporary_keys(self, volume_name: str) -> dict[str, str]:
         """Keys for one bucket that end in an hour, by taking on the account's role (C02)."""
@@ -94,11 +111,11 @@ class S3Account:
 
 
 @lru_cache(maxsize=64)
-def _client(account: S3Account, service: str) -> Any:
+def _client(account: S3Account, service: str, patient: bool) -> Any:
     settings: dict[str, Any] = {
-        "connect_timeout": 5,
-        "read_timeout": 30,
-        "retries": {"mode": "standard", "total_max_attempts": 3},
+        "connect_timeout": 5 if patient else 3,
+        "read_timeout": 30 if patient else 10,
+        "retries": {"mode": "standard", "total_max_attempts": 3 if patient else 1},
         "max_pool_connections": 32,
     }
     if account.endpoint_url:
@@ -132,7 +149,7 @@ def translated(bucket: str, region: str) -> Iterator[None]:
     except ClientError as error:
         raise _meaning(error, bucket, region) from error
     except BotoCoreError as error:
-        raise Unavailable(
+        raise OutsideFailure(
             f"The S3 server does not answer: {error}",
             hint="Test the credential in the list of credentials; check its address and region.",
         ) from error
@@ -148,10 +165,12 @@ def _meaning(error: ClientError, bucket: str, region: str) -> A360Error:
             hint="Use a volume account of the bucket's region.",
         )
     if code in _DENIED:
-        return Unavailable(
+        return OutsideFailure(
             f"The S3 server refuses the keys of the account{where} ({code}).",
             hint="Ask an administrator to test the credential; it needs every permission on its buckets.",
         )
     if code in ("NoSuchBucket", "404"):
-        return Unavailable(f"There is no bucket “{bucket}” any more.", hint="Ask an administrator about it.")
-    return Unavailable(f"The S3 server cannot do this{where}: {message or code}.", hint="Try again later.")
+        return OutsideFailure(
+            f"There is no bucket “{bucket}” any more.", hint="Ask an administrator about it."
+        )
+    return OutsideFailure(f"The S3 server cannot do this{where}: {message or code}.", hint="Try again later.")

@@ -98,4 +98,4 @@ def test_a_silent_server_holds_up_nobody_else(service: ServiceProcess, client: h
             assert not waiting.done()
             silent.close()
             connection.close()
-            assert "does not answer" in problem(waiting.result(), 503)["detail"]
+            assert "does not answer" in problem(waiting.result(), 424)["detail"]
