@@ -1,5 +1,7 @@
 """Every operation of the API, one row each: where, who may, what goes in and what comes out."""
 
+from functools import partial
+
 from ..policy import Action as A
 from . import projects as p
 from . import workspaces as w
@@ -10,86 +12,58 @@ from .routing import Page, PageQuery, Route
 
 PREFIX = "api/v1"
 
+_people = partial(Route, tag="People")
+_projects = partial(Route, tag="Projects")
 PROJECTS = [
-    Route("GET", "/me", p.get_me, A.SELF_VIEW, p.MeView, tag="People"),
-    Route("GET", "/users", p.list_users, A.USERS_LIST, Page[p.UserView], query=p.UsersQuery, tag="People"),
-    Route(
-        "GET",
-        "/projects",
-        p.list_projects,
-        A.PROJECTS_LIST,
-        Page[p.ProjectView],
-        query=PageQuery,
-        tag="Projects",
+    _people("GET", "/me", p.get_me, A.SELF_VIEW, p.MeView),
+    _people("GET", "/users", p.list_users, A.USERS_LIST, Page[p.UserView], query=p.UsersQuery),
+    _projects("GET", "/projects", p.list_projects, A.PROJECTS_LIST, Page[p.ProjectView], query=PageQuery),
+    _projects(
+        "POST", "/projects", p.create_project, A.PROJECT_CREATE, p.ProjectView, body=p.ProjectForm, status=201
     ),
-    Route(
-        "POST",
-        "/projects",
-        p.create_project,
-        A.PROJECT_CREATE,
-        p.ProjectView,
-        body=p.ProjectForm,
-        status=201,
-        tag="Projects",
+    _projects("GET", "/projects/{project_id}", p.get_project, A.PROJECT_VIEW, p.ProjectView),
+    _projects(
+        "PATCH", "/projects/{project_id}", p.edit_project, A.PROJECT_EDIT, p.ProjectView, body=p.ProjectEdit
     ),
-    Route("GET", "/projects/{project_id}", p.get_project, A.PROJECT_VIEW, p.ProjectView, tag="Projects"),
-    Route(
-        "PATCH",
-        "/projects/{project_id}",
-        p.edit_project,
-        A.PROJECT_EDIT,
-        p.ProjectView,
-        body=p.ProjectEdit,
-        tag="Projects",
-    ),
-    Route("DELETE", "/projects/{project_id}", p.delete_project, A.PROJECT_DELETE, status=204, tag="Projects"),
-    Route(
+    _projects("DELETE", "/projects/{project_id}", p.delete_project, A.PROJECT_DELETE, status=204),
+    _projects(
         "GET",
         "/projects/{project_id}/collaborators",
         p.list_collaborators,
         A.PROJECT_VIEW,
         Page[p.CollaboratorView],
         query=PageQuery,
-        tag="Projects",
     ),
-    Route(
+    _projects(
         "PUT",
         "/projects/{project_id}/collaborators/{user_name}",
         p.add_collaborator,
         A.PROJECT_EDIT,
         p.CollaboratorView,
-        tag="Projects",
     ),
-    Route(
+    _projects(
         "DELETE",
         "/projects/{project_id}/collaborators/{user_name}",
         p.remove_collaborator,
         A.PROJECT_EDIT,
         status=204,
-        tag="Projects",
     ),
 ]
 
+_workspaces = partial(Route, tag="Workspaces")
 WORKSPACES = [
-    Route(
-        "GET",
-        "/workspaces",
-        w.list_my_workspaces,
-        A.PROJECTS_LIST,
-        Page[w.WorkspaceView],
-        query=PageQuery,
-        tag="Workspaces",
+    _workspaces(
+        "GET", "/workspaces", w.list_my_workspaces, A.PROJECTS_LIST, Page[w.WorkspaceView], query=PageQuery
     ),
-    Route(
+    _workspaces(
         "GET",
         "/projects/{project_id}/workspaces",
         w.list_workspaces,
         A.WORKSPACE_VIEW,
         Page[w.WorkspaceView],
         query=PageQuery,
-        tag="Workspaces",
     ),
-    Route(
+    _workspaces(
         "POST",
         "/projects/{project_id}/workspaces",
         w.create_workspace,
@@ -97,53 +71,35 @@ WORKSPACES = [
         w.WorkspaceView,
         body=w.WorkspaceForm,
         status=201,
-        tag="Workspaces",
     ),
-    Route(
-        "GET",
-        "/workspaces/{workspace_id}",
-        w.get_workspace,
-        A.WORKSPACE_VIEW,
-        w.WorkspaceView,
-        tag="Workspaces",
-    ),
-    Route(
+    _workspaces("GET", "/workspaces/{workspace_id}", w.get_workspace, A.WORKSPACE_VIEW, w.WorkspaceView),
+    _workspaces(
         "PATCH",
         "/workspaces/{workspace_id}",
         w.edit_workspace,
         A.WORKSPACE_EDIT,
         w.WorkspaceView,
         body=w.WorkspaceEdit,
-        tag="Workspaces",
     ),
-    Route(
-        "DELETE",
-        "/workspaces/{workspace_id}",
-        w.delete_workspace,
-        A.WORKSPACE_EDIT,
-        status=204,
-        tag="Workspaces",
-    ),
-    Route(
+    _workspaces("DELETE", "/workspaces/{workspace_id}", w.delete_workspace, A.WORKSPACE_EDIT, status=204),
+    _workspaces(
         "POST",
         "/workspaces/{workspace_id}/start",
         w.start_workspace,
         A.WORKSPACE_EDIT,
         w.WorkspaceView,
         status=202,
-        tag="Workspaces",
     ),
-    Route(
+    _workspaces(
         "POST",
         "/workspaces/{workspace_id}/stop",
         w.stop_workspace,
         A.WORKSPACE_EDIT,
         w.WorkspaceView,
         status=202,
-        tag="Workspaces",
     ),
-    Route("GET", "/images", w.list_images, A.PROJECTS_LIST, Page[w.ImageView], tag="Workspaces"),
-    Route("GET", "/profiles", w.list_profiles, A.PROJECTS_LIST, Page[w.ProfileView], tag="Workspaces"),
+    _workspaces("GET", "/images", w.list_images, A.PROJECTS_LIST, Page[w.ImageView]),
+    _workspaces("GET", "/profiles", w.list_profiles, A.PROJECTS_LIST, Page[w.ProfileView]),
 ]
 
 ROUTES: list[Route] = [

@@ -1,5 +1,7 @@
 """The part of the table of routes that is about data repos and credentials."""
 
+from functools import partial
+
 from ..policy import Action as A
 from . import credentials as c
 from . import data as d
@@ -10,26 +12,25 @@ from .routing import Page, PageQuery, Route
 FILE = "/data-repos/{data_repo_id}/files/{key:path}"
 CREDENTIAL = "/credentials/{credential_id}"
 
+_data = partial(Route, tag="Data")
 DATA = [
-    Route(
+    _data(
         "GET",
         "/volume-accounts",
         d.list_volume_accounts,
         A.VOLUME_ACCOUNTS_LIST,
         Page[d.VolumeAccountView],
         query=PageQuery,
-        tag="Data",
     ),
-    Route(
+    _data(
         "GET",
         "/projects/{project_id}/data-repos",
         d.list_data_repos,
         A.DATA_VIEW,
         Page[d.DataRepoView],
         query=PageQuery,
-        tag="Data",
     ),
-    Route(
+    _data(
         "POST",
         "/projects/{project_id}/data-repos",
         d.create_data_repo,
@@ -37,56 +38,39 @@ DATA = [
         d.DataRepoView,
         body=p.DataRepoForm,
         status=201,
-        tag="Data",
     ),
-    Route("GET", "/data-repos/{data_repo_id}", d.get_data_repo, A.DATA_VIEW, d.DataRepoView, tag="Data"),
-    Route(
+    _data("GET", "/data-repos/{data_repo_id}", d.get_data_repo, A.DATA_VIEW, d.DataRepoView),
+    _data(
         "PATCH",
         "/data-repos/{data_repo_id}",
         d.edit_data_repo,
         A.DATA_EDIT,
         d.DataRepoView,
         body=d.DataRepoEdit,
-        tag="Data",
     ),
-    Route("DELETE", "/data-repos/{data_repo_id}", d.delete_data_repo, A.DATA_EDIT, status=204, tag="Data"),
-    Route(
-        "POST",
-        "/data-repos/{data_repo_id}/default",
-        d.make_data_repo_default,
-        A.PROJECT_EDIT,
-        d.DataRepoView,
-        tag="Data",
+    _data("DELETE", "/data-repos/{data_repo_id}", d.delete_data_repo, A.DATA_EDIT, status=204),
+    _data(
+        "POST", "/data-repos/{data_repo_id}/default", d.make_data_repo_default, A.PROJECT_EDIT, d.DataRepoView
     ),
-    Route(
+    _data(
         "GET",
         "/data-repos/{data_repo_id}/access",
         d.get_data_repo_access,
         A.DATA_EDIT,
         d.AccessView,
         fresh=True,
-        tag="Data",
     ),
-    Route(
+    _data(
         "GET",
         "/data-repos/{data_repo_id}/files",
         d.list_files,
         A.DATA_VIEW,
         Page[f.FileView],
         query=d.FilesQuery,
-        tag="Data",
     ),
-    Route(
-        "GET",
-        FILE,
-        f.FileHandler,
-        A.DATA_VIEW,
-        stream="application/octet-stream",
-        also=(206,),
-        tag="Data",
-    ),
-    Route("HEAD", FILE, f.FileHandler, A.DATA_VIEW, tag="Data"),
-    Route(
+    _data("GET", FILE, f.FileHandler, A.DATA_VIEW, stream="application/octet-stream", also=(206,)),
+    _data("HEAD", FILE, f.FileHandler, A.DATA_VIEW),
+    _data(
         "PUT",
         FILE,
         f.FileHandler,
@@ -96,23 +80,21 @@ DATA = [
         status=201,
         also=(200,),
         upload=True,
-        tag="Data",
     ),
-    Route("DELETE", FILE, f.FileHandler, A.DATA_EDIT, query=f.DeleteQuery, status=204, tag="Data"),
+    _data("DELETE", FILE, f.FileHandler, A.DATA_EDIT, query=f.DeleteQuery, status=204),
 ]
 
+_credentials = partial(Route, fresh=True, tag="Credentials")
 CREDENTIALS = [
-    Route(
+    _credentials(
         "GET",
         "/credentials",
         c.list_credentials,
         A.CREDENTIALS_MANAGE,
         Page[c.CredentialView],
         query=c.CredentialsQuery,
-        fresh=True,
-        tag="Credentials",
     ),
-    Route(
+    _credentials(
         "POST",
         "/credentials",
         c.create_credential,
@@ -120,44 +102,11 @@ CREDENTIALS = [
         c.CredentialView,
         body=c.CredentialForm,
         status=201,
-        fresh=True,
-        tag="Credentials",
     ),
-    Route(
-        "GET",
-        CREDENTIAL,
-        c.get_credential,
-        A.CREDENTIALS_MANAGE,
-        c.CredentialView,
-        fresh=True,
-        tag="Credentials",
+    _credentials("GET", CREDENTIAL, c.get_credential, A.CREDENTIALS_MANAGE, c.CredentialView),
+    _credentials(
+        "PATCH", CREDENTIAL, c.edit_credential, A.CREDENTIALS_MANAGE, c.CredentialView, body=c.CredentialEdit
     ),
-    Route(
-        "PATCH",
-        CREDENTIAL,
-        c.edit_credential,
-        A.CREDENTIALS_MANAGE,
-        c.CredentialView,
-        body=c.CredentialEdit,
-        fresh=True,
-        tag="Credentials",
-    ),
-    Route(
-        "DELETE",
-        CREDENTIAL,
-        c.delete_credential,
-        A.CREDENTIALS_MANAGE,
-        status=204,
-        fresh=True,
-        tag="Credentials",
-    ),
-    Route(
-        "POST",
-        f"{CREDENTIAL}/test",
-        c.test_credential,
-        A.CREDENTIALS_MANAGE,
-        c.ConnectionView,
-        fresh=True,
-        tag="Credentials",
-    ),
+    _credentials("DELETE", CREDENTIAL, c.delete_credential, A.CREDENTIALS_MANAGE, status=204),
+    _credentials("POST", f"{CREDENTIAL}/test", c.test_credential, A.CREDENTIALS_MANAGE, c.ConnectionView),
 ]

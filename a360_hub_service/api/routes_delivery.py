@@ -1,13 +1,17 @@
 """The operations of packages, endpoints and jobs."""
 
+from functools import partial
+
 from ..policy import Action as A
 from . import delivery as d
 from . import jobs as j
 from .routing import Page, PageQuery, Route
 
+_packages = partial(Route, tag="Packages")
+_endpoints = partial(Route, tag="Endpoints")
 # Who packages and publishes is asked of the Hub anew, too.
 DELIVERY = [
-    Route(
+    _packages(
         "POST",
         "/models/{model_id}/package",
         d.package_model,
@@ -16,20 +20,18 @@ DELIVERY = [
         body=d.PackageForm,
         status=202,
         fresh=True,
-        tag="Packages",
     ),
-    Route(
+    _packages(
         "GET",
         "/models/{model_id}/packages",
         d.list_packages,
         A.MODEL_VIEW,
         Page[d.PackageView],
         query=PageQuery,
-        tag="Packages",
     ),
-    Route("GET", "/packages/{package_id}", d.get_package, A.MODEL_VIEW, d.PackageView, tag="Packages"),
-    Route("GET", "/builders", d.list_builders, A.PROJECTS_LIST, Page[d.BackendView], tag="Packages"),
-    Route(
+    _packages("GET", "/packages/{package_id}", d.get_package, A.MODEL_VIEW, d.PackageView),
+    _packages("GET", "/builders", d.list_builders, A.PROJECTS_LIST, Page[d.BackendView]),
+    _endpoints(
         "POST",
         "/models/{model_id}/publish",
         d.publish_model,
@@ -38,9 +40,8 @@ DELIVERY = [
         body=d.PublishForm,
         status=202,
         fresh=True,
-        tag="Endpoints",
     ),
-    Route(
+    _endpoints(
         "POST",
         "/models/{model_id}/withdraw",
         d.withdraw_model,
@@ -48,27 +49,11 @@ DELIVERY = [
         j.JobView,
         status=202,
         fresh=True,
-        tag="Endpoints",
     ),
-    Route(
-        "GET",
-        "/endpoints",
-        d.list_endpoints,
-        A.PROJECTS_LIST,
-        Page[d.EndpointView],
-        query=PageQuery,
-        tag="Endpoints",
-    ),
-    Route(
-        "GET",
-        "/models/{model_id}/endpoint",
-        d.get_model_endpoint,
-        A.MODEL_VIEW,
-        d.EndpointView,
-        tag="Endpoints",
-    ),
-    Route("GET", "/endpoints/{endpoint_id}", d.get_endpoint, A.MODEL_VIEW, d.EndpointView, tag="Endpoints"),
-    Route(
+    _endpoints("GET", "/endpoints", d.list_endpoints, A.PROJECTS_LIST, Page[d.EndpointView], query=PageQuery),
+    _endpoints("GET", "/models/{model_id}/endpoint", d.get_model_endpoint, A.MODEL_VIEW, d.EndpointView),
+    _endpoints("GET", "/endpoints/{endpoint_id}", d.get_endpoint, A.MODEL_VIEW, d.EndpointView),
+    _endpoints(
         "POST",
         "/endpoints/{endpoint_id}/keys",
         d.add_endpoint_key,
@@ -77,23 +62,15 @@ DELIVERY = [
         body=d.KeyForm,
         status=201,
         fresh=True,
-        tag="Endpoints",
     ),
-    Route("GET", "/targets", d.list_targets, A.PROJECTS_LIST, Page[d.BackendView], tag="Endpoints"),
+    _endpoints("GET", "/targets", d.list_targets, A.PROJECTS_LIST, Page[d.BackendView]),
 ]
 
+_jobs = partial(Route, tag="Jobs")
 JOBS = [
-    Route(
-        "GET",
-        "/models/{model_id}/jobs",
-        j.list_jobs,
-        A.MODEL_VIEW,
-        Page[j.JobView],
-        query=PageQuery,
-        tag="Jobs",
-    ),
-    Route("GET", "/jobs/{job_id}", j.get_job, A.MODEL_VIEW, j.JobView, tag="Jobs"),
-    Route(
+    _jobs("GET", "/models/{model_id}/jobs", j.list_jobs, A.MODEL_VIEW, Page[j.JobView], query=PageQuery),
+    _jobs("GET", "/jobs/{job_id}", j.get_job, A.MODEL_VIEW, j.JobView),
+    _jobs(
         "GET",
         "/jobs/{job_id}/events",
         j.JobEventsHandler,
@@ -101,6 +78,5 @@ JOBS = [
         Page[j.JobEventView],
         query=j.JobEventsQuery,
         stream="text/event-stream",
-        tag="Jobs",
     ),
 ]

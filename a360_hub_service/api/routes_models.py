@@ -1,5 +1,7 @@
 """The operations on models, experiments and runs, and of the review."""
 
+from functools import partial
+
 from ..policy import Action as A
 from . import experiments as x
 from . import models as m
@@ -7,18 +9,18 @@ from . import reviews as v
 from . import runs as r
 from .routing import Page, PageQuery, Route
 
+_models = partial(Route, tag="Models")
 MODELS = [
-    Route("GET", "/models", m.list_models, A.PROJECTS_LIST, Page[m.ModelView], query=PageQuery, tag="Models"),
-    Route(
+    _models("GET", "/models", m.list_models, A.PROJECTS_LIST, Page[m.ModelView], query=PageQuery),
+    _models(
         "GET",
         "/projects/{project_id}/models",
         m.list_project_models,
         A.MODEL_VIEW,
         Page[m.ModelView],
         query=PageQuery,
-        tag="Models",
     ),
-    Route(
+    _models(
         "POST",
         "/projects/{project_id}/models",
         m.get_or_create_model,
@@ -27,49 +29,33 @@ MODELS = [
         body=m.ModelForm,
         status=201,
         also=(200,),
-        tag="Models",
     ),
-    Route("GET", "/models/{model_id}", m.get_model, A.MODEL_VIEW, m.ModelView, tag="Models"),
-    Route(
-        "PATCH",
-        "/models/{model_id}",
-        m.edit_model,
-        A.MODEL_EDIT,
-        m.ModelView,
-        body=m.ModelEdit,
-        tag="Models",
+    _models("GET", "/models/{model_id}", m.get_model, A.MODEL_VIEW, m.ModelView),
+    _models("PATCH", "/models/{model_id}", m.edit_model, A.MODEL_EDIT, m.ModelView, body=m.ModelEdit),
+    _models(
+        "PUT", "/models/{model_id}/final-run", m.set_final_run, A.MODEL_EDIT, m.ModelView, body=m.FinalRunForm
     ),
-    Route(
-        "PUT",
-        "/models/{model_id}/final-run",
-        m.set_final_run,
-        A.MODEL_EDIT,
-        m.ModelView,
-        body=m.FinalRunForm,
-        tag="Models",
-    ),
-    Route(
+    _models(
         "GET",
         "/models/{model_id}/history",
         m.get_model_history,
         A.MODEL_VIEW,
         Page[m.ModelEventView],
         query=PageQuery,
-        tag="Models",
     ),
 ]
 
+_experiments = partial(Route, tag="Experiments")
 EXPERIMENTS = [
-    Route(
+    _experiments(
         "GET",
         "/models/{model_id}/experiments",
         x.list_experiments,
         A.MODEL_VIEW,
         Page[x.ExperimentView],
         query=PageQuery,
-        tag="Experiments",
     ),
-    Route(
+    _experiments(
         "POST",
         "/models/{model_id}/experiments",
         x.get_or_create_experiment,
@@ -78,38 +64,29 @@ EXPERIMENTS = [
         body=x.ExperimentForm,
         status=201,
         also=(200,),
-        tag="Experiments",
     ),
-    Route(
-        "GET",
-        "/experiments/{experiment_id}",
-        x.get_experiment,
-        A.MODEL_VIEW,
-        x.ExperimentView,
-        tag="Experiments",
-    ),
-    Route(
+    _experiments("GET", "/experiments/{experiment_id}", x.get_experiment, A.MODEL_VIEW, x.ExperimentView),
+    _experiments(
         "PATCH",
         "/experiments/{experiment_id}",
         x.edit_experiment,
         A.MODEL_EDIT,
         x.ExperimentView,
         body=x.ExperimentEdit,
-        tag="Experiments",
     ),
 ]
 
+_runs = partial(Route, tag="Runs")
 RUNS = [
-    Route(
+    _runs(
         "GET",
         "/experiments/{experiment_id}/runs",
         r.list_runs,
         A.MODEL_VIEW,
         Page[r.RunView],
         query=PageQuery,
-        tag="Runs",
     ),
-    Route(
+    _runs(
         "POST",
         "/experiments/{experiment_id}/runs",
         r.start_run,
@@ -117,74 +94,26 @@ RUNS = [
         r.RunView,
         body=r.RunForm,
         status=201,
-        tag="Runs",
     ),
-    Route("GET", "/runs/{run_id}", r.get_run, A.MODEL_VIEW, r.RunView, tag="Runs"),
-    Route("PATCH", "/runs/{run_id}", r.update_run, A.MODEL_EDIT, r.RunView, body=r.RunForm, tag="Runs"),
-    Route(
-        "POST", "/runs/{run_id}/finish", r.finish_run, A.MODEL_EDIT, r.RunView, body=r.FinishForm, tag="Runs"
-    ),
-    Route(
+    _runs("GET", "/runs/{run_id}", r.get_run, A.MODEL_VIEW, r.RunView),
+    _runs("PATCH", "/runs/{run_id}", r.update_run, A.MODEL_EDIT, r.RunView, body=r.RunForm),
+    _runs("POST", "/runs/{run_id}/finish", r.finish_run, A.MODEL_EDIT, r.RunView, body=r.FinishForm),
+    _runs(
         "GET",
         "/artifacts/{artifact_id}/content",
         r.ArtifactContent,
         A.MODEL_VIEW,
         stream="application/octet-stream",
         also=(206,),
-        tag="Runs",
     ),
 ]
 
 # Who decides about a model is asked of the Hub anew: somebody removed a minute ago decides nothing.
+_review = partial(Route, "POST", returns=m.ModelView, fresh=True, tag="Review")
 REVIEWS = [
-    Route(
-        "POST",
-        "/models/{model_id}/submit",
-        v.submit_model,
-        A.MODEL_SUBMIT,
-        m.ModelView,
-        body=v.SubmitForm,
-        fresh=True,
-        tag="Review",
-    ),
-    Route(
-        "POST",
-        "/models/{model_id}/approve",
-        v.approve_model,
-        A.MODEL_REVIEW,
-        m.ModelView,
-        body=v.CommentForm,
-        fresh=True,
-        tag="Review",
-    ),
-    Route(
-        "POST",
-        "/models/{model_id}/deny",
-        v.deny_model,
-        A.MODEL_REVIEW,
-        m.ModelView,
-        body=v.DenyForm,
-        fresh=True,
-        tag="Review",
-    ),
-    Route(
-        "POST",
-        "/models/{model_id}/revise",
-        v.revise_model,
-        A.MODEL_SUBMIT,
-        m.ModelView,
-        body=v.CommentForm,
-        fresh=True,
-        tag="Review",
-    ),
-    Route(
-        "POST",
-        "/models/{model_id}/terminate",
-        v.terminate_model,
-        A.MODEL_EDIT,
-        m.ModelView,
-        body=v.CommentForm,
-        fresh=True,
-        tag="Review",
-    ),
+    _review("/models/{model_id}/submit", v.submit_model, A.MODEL_SUBMIT, body=v.SubmitForm),
+    _review("/models/{model_id}/approve", v.approve_model, A.MODEL_REVIEW, body=v.CommentForm),
+    _review("/models/{model_id}/deny", v.deny_model, A.MODEL_REVIEW, body=v.DenyForm),
+    _review("/models/{model_id}/revise", v.revise_model, A.MODEL_SUBMIT, body=v.CommentForm),
+    _review("/models/{model_id}/terminate", v.terminate_model, A.MODEL_EDIT, body=v.CommentForm),
 ]
