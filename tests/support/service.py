@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import httpx
 from cryptography.fernet import Fernet
@@ -112,7 +112,11 @@ class ServiceProcess:
         temporary.write_text(json.dumps(people))
         temporary.replace(self.people_file)
 
-    def start(self) -> "ServiceProcess":
+    def people(self) -> dict[str, list[str]]:
+        """Who is in which groups."""
+        return dict(json.loads(self.people_file.read_text()))
+
+    def start(self) -> Self:
         """Start and wait until it is ready."""
         env = {
             **os.environ,

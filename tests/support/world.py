@@ -2,6 +2,7 @@
 
 import itertools
 from dataclasses import dataclass, field
+from typing import Any
 
 from a360_hub_service.api.routing import Route
 from a360_hub_service.entities import (
@@ -15,7 +16,7 @@ from a360_hub_service.entities import (
 )
 from a360_hub_service.policy import Role
 from tests.support.lab import Lab, ok
-from tests.support.service import PEOPLE, ServiceProcess
+from tests.support.service import PEOPLE, ServiceProcess, project_form
 
 GROUPS = {
     Role.CLIENT_ADMIN: "Administrator",
@@ -32,7 +33,7 @@ PUBLISH_FORM = {
 }
 
 
-CREDENTIAL = {
+CREDENTIAL: dict[str, Any] = {
     "name": "Buckets that do not answer",
     "description": "For tests.",
     "groups": ["Data Scientists"],
@@ -43,6 +44,15 @@ CREDENTIAL = {
         "endpoint_url": "http://127.0.0.1:9",
     },
 }
+
+
+SPARES = {
+    "/projects/{project_id}": "project_id",
+    "/data-repos/{data_repo_id}": "data_repo_id",
+    "/credentials/{credential_id}": "credential_id",
+    "/workspaces/{workspace_id}": "workspace_id",
+}
+"""What is there twice, for deleting one of them."""
 
 
 @dataclass(frozen=True)
@@ -94,8 +104,12 @@ class World:
         return path.format(**{**self.ids, **other})
 
 
-def make(service: ServiceProcess) -> World:
-    """One of everything, in a service whose people are :func:`people`."""
+def make(service: ServiceProcess, *, account: dict[str, Any] | None = None) -> World:
+    """One of everything, in a service whose people are :func:`people`.
+
+    ``account`` are the inputs of the credential, of an S3 server that answers; else it is one that does not.
+    """
+    credential = {**CREDENTIAL, "inputs": account or CREDENTIAL["inputs"]}
     with Lab(service) as lab:
         model = lab.chosen_model()
         run = ok(lab.scientist.get(f"/runs/{model['best_run_id']}"))
@@ -113,7 +127,7 @@ def make(service: ServiceProcess) -> World:
         denied = lab.submitted_model("denied")
         revised = lab.approved_model("revised")
         ids |= {
-            "credential_id": ok(lab.admin.post("/credentials", json=CREDENTIAL))["id"],
+            "credential_id": ok(lab.admin.post("/credentials", json=credential))["id"],
             "project_id": project_id,
             "user_name": "engineer",
             "data_repo_id": lab.project["default_data_repo_id"],
@@ -123,7 +137,9 @@ def make(service: ServiceProcess) -> World:
             "run_id": run["id"],
             "artifact_id": run["artifacts"][0]["id"],
         }
+        spare = _spares(lab)
     instead = {
+        **{f"DELETE {path}": {name: spare[name]} for path, name in SPARES.items()},
         "POST /models/{model_id}/approve": {"model_id": reviewed["id"]},
         "POST /models/{model_id}/deny": {"model_id": denied["id"]},
         "POST /models/{model_id}/revise": {"model_id": revised["id"]},
@@ -132,6 +148,20 @@ def make(service: ServiceProcess) -> World:
         "PATCH /runs/{run_id}": {"run_id": running["id"]},
     }
     return World(service, ids, instead)
+
+
+def _spares(lab: Lab) -> dict[str, str]:
+    """Identifiers of what may be deleted."""
+    project_id = lab.project["id"]
+    form = project_form("Spare", f"spare-{project_id[-12:]}")
+    repo = {**form["data_repo"], "volume_name": f"second-{project_id[-12:]}"}
+    workspace = {"name": "spare", "image": "sklearn", "cpu": 1, "memory": "1Gi"}
+    return {
+        "project_id": ok(lab.scientist.post("/projects", json=form))["id"],
+        "data_repo_id": ok(lab.scientist.post(f"/projects/{project_id}/data-repos", json=repo))["id"],
+        "credential_id": ok(lab.admin.post("/credentials", json={**CREDENTIAL, "name": "Spare"}))["id"],
+        "workspace_id": ok(lab.scientist.post(f"/projects/{project_id}/workspaces", json=workspace))["id"],
+    }
 
 
 def _insert(service: ServiceProcess, project_id: str, model_id: str, run_id: str) -> dict[str, str]:
