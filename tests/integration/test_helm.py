@@ -15,7 +15,7 @@ import kubernetes_validate
 import pytest
 import yaml
 from cryptography.fernet import Fernet
-from traitlets.config import PyFileConfigLoader
+from traitlets.config.loader import PyFileConfigLoader
 
 from tests.support.hub import SignedIn
 from tests.support.postgres import Server
@@ -23,7 +23,7 @@ from tests.support.service import ROOT, free_port, wait_for
 
 CHART = ROOT / "helm" / "a360"
 HUB_VALUES = yaml.safe_load((CHART / "hub-values.yaml").read_text())
-SECRETS = {
+SECRETS: dict[str, Any] = {
     "create": True,
     "databaseUrl": "postgresql+psycopg://a360@db/a360",
     "encryptionKeys": [Fernet.generate_key().decode(), Fernet.generate_key().decode()],
@@ -125,6 +125,8 @@ def test_the_values_for_the_hub_fit_the_chart() -> None:
     manifests = render({"secrets": SECRETS})
     name, hub = manifests["Service"]["metadata"]["name"], HUB_VALUES["hub"]
     assert hub["extraEnv"]["A360_SERVICE_URL"] == f"http://{name}:10101"
+    script = manifests["ConfigMap"]["data"]["a360_service_config.py"]
+    assert f'c.Gateway.public_url = "http://{name}:8010"' in script
     volume = hub["extraVolumes"][0]["secret"]
     assert volume["secretName"] == manifests["Secret"]["metadata"]["name"]
     # The Hub gets neither the database's password nor the keys of stored credentials.
@@ -173,6 +175,7 @@ def test_settings_reach_the_service(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert config.A360HubService.public_url == "https://hub.example.org/j/services/a360"
     assert config.A360HubService.group_roles == {'a "b"\n': []}
     assert (config.Gateway.host, config.Gateway.port) == ("0.0.0.0", 9000)
+    assert config.Gateway.public_url == "https://models.example.org"
     assert Path(config.A360HubService.secret_keys_file).read_text().split() == SECRETS["encryptionKeys"]
 
 
