@@ -98,6 +98,21 @@ def test_a_server_that_does_not_answer(server: S3Server) -> None:
             use()
 
 
+@pytest.mark.parametrize("wrong", [{"endpoint_url": "http://my_storage"}, {"region": "7-"}])
+def test_an_account_that_nothing_can_be_called_at(server: S3Server, wrong: dict[str, str]) -> None:
+    account = replace(S3Account.of(server.settings, server.keys), **wrong)
+    for use in (account.check, S3Storage(account, "volume").reach, S3Storage(account, "volume").list):
+        with pytest.raises(Invalid) as refused:
+            use()
+        assert refused.value.errors[0].field == "endpoint_url"
+
+
+def test_whether_a_server_answers_is_known_soon(server: S3Server) -> None:
+    config = S3Account.of(server.settings, server.keys).client(patient=False).meta.config
+    assert (config.connect_timeout, config.read_timeout) == (3, 10)
+    assert config.retries["total_max_attempts"] == 1
+
+
 def test_a_bucket_that_is_gone(server: S3Server, storage: S3Storage) -> None:
     storage.discard_volume()
     with pytest.raises(OutsideFailure, match="no bucket"):

@@ -206,6 +206,18 @@ def test_slugs_are_short_and_no_two_models_share_one(running: ServiceProcess) ->
     database.close()
 
 
+def test_a_builder_that_cannot_work_is_a_conflict(tmp_path: Path) -> None:
+    nobody = {"DOCKER_HOST": f"unix://{tmp_path}/nobody.sock"}
+    with delivery_service(tmp_path / "home", env=nobody) as service:
+        delivery = Delivery(service, tmp_path).approve()
+        with service.client("engineer") as client:
+            path = f"/models/{delivery.model_id}/package"
+            answer = client.post(path, json=delivery.form(builder="docker"))
+        assert answer.status_code == 409, answer.text
+        assert "cannot be built now" in answer.json()["detail"]
+        assert delivery.status == "Ready to Package"
+
+
 def test_builders_and_targets_say_whether_they_work(running: ServiceProcess) -> None:
     with running.client("engineer") as client:
         builders = {each["name"]: each for each in ok(client.get("/builders"))["items"]}
