@@ -20,7 +20,8 @@ down: .venv/.hub            ## Stop what `up` or `demo` left running; ARGS=--all
 	$(RUN) a360 down $(ARGS)
 
 test: lint                  ## Lint, types and every test that needs no cluster
-	$(PYTEST) -n $(JOBS) --dist loadgroup -m "not s3 and not kubernetes" $(ARGS)
+	$(PYTEST) -n $(JOBS) --dist loadgroup -m "not s3 and not kubernetes and not alone" $(ARGS)
+	$(PYTEST) -m alone $(ARGS) || [ $$? = 5 ]
 
 unit: .venv/.dev            ## The tests that start nothing
 	$(PYTEST) tests/unit $(ARGS)

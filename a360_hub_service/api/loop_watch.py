@@ -11,25 +11,23 @@ from typing import NamedTuple
 
 log = logging.getLogger("a360")
 SHORT_NS = 2_000_000
-NAP_NS = 10_000_000
-"""A thread that waits for the interpreter wakes up every 5 ms to ask for it; on a busy machine less often."""
 
 
 class Moment(NamedTuple):
-    """Clocks of the loop's thread, in nanoseconds, and how often it has gone to sleep."""
+    """The time, what this thread has computed, how long it was ready and had no processor; nanoseconds."""
 
     wall: int
     computed: int
     queued: int
-    naps: int
 
 
 class LoopWatch:
     """Times every callback of an event loop.
 
-    A callback is charged with what it computes and with what it waits for. It is not charged with what other
-    programs do to a busy machine: time in which its thread was ready and had no processor (told by Linux
-    only), or waited for the interpreter, whose holder may have had none.
+    A callback is charged with all the time between its start and its end: what it computes, what it waits
+    for, and its waits for the interpreter while other threads of the service compute. Only time in which its
+    thread was ready and had no processor is left out (Linux tells it): that is what other programs do to a
+    busy machine.
 
     Parameters
     ----------
@@ -50,31 +48,40 @@ class LoopWatch:
             if threading.get_ident() != thread:
                 original(handle)
                 return
+            subject = _subject(handle)
             start = clock()
             original(handle)
             end = clock()
             if end.wall - start.wall > SHORT_NS:
-                self._record(start, end, handle)
+                self._record(start, end, f"{_describe(handle)} {subject}".rstrip())
 
         asyncio.Handle._run = run  # type: ignore[method-assign, assignment]
 
-    def _record(self, start: Moment, end: Moment, handle: asyncio.Handle) -> None:
+    def _record(self, start: Moment, end: Moment, where: str) -> None:
         spent_ms = charge(start, end) / 1e6
         if spent_ms > self.max_ms:
-            self.max_ms, self.where = spent_ms, _describe(handle)
+            self.max_ms, self.where = spent_ms, where
         if spent_ms > self.budget_ms:
-            clocks = [after - before for before, after in zip(start, end, strict=True)]
+            computed_ms = (end.computed - start.computed) / 1e6
             log.warning(
-                "the event loop was held up for %.0f ms by %s %s", spent_ms, _describe(handle), clocks
+                "the event loop was held up for %.0f ms, %.0f of them computing, by %s",
+                spent_ms,
+                computed_ms,
+                where,
             )
 
 
 def charge(start: Moment, end: Moment) -> int:
-    """The nanoseconds between two moments that the callback itself is to blame for."""
-    computed, naps = end.computed - start.computed, end.naps - start.naps
-    slept = max(0, end.wall - start.wall - computed - (end.queued - start.queued))
-    # Many short naps: it was waiting for the interpreter. Few long ones: for a disk, a server or a lock.
-    return computed if naps and slept / naps <= NAP_NS else computed + slept
+    """The nanoseconds between two moments that the service itself is to blame for."""
+    return max(0, end.wall - start.wall - (end.queued - start.queued))
+
+
+def _subject(handle: asyncio.Handle) -> str:
+    """The request that a handler's coroutine is about to go on with; it can be told before the step only."""
+    owner = getattr(getattr(handle, "_callback", None), "__self__", None)
+    frame = getattr(owner.get_coro(), "cr_frame", None) if isinstance(owner, asyncio.Task) else None
+    request = getattr(frame.f_locals.get("self"), "request", None) if frame else None
+    return f"{request.method} {request.path}" if request else ""
 
 
 def _describe(handle: asyncio.Handle) -> str:
@@ -83,23 +90,17 @@ def _describe(handle: asyncio.Handle) -> str:
 
 
 def _clock() -> Callable[[], Moment]:
-    """Reads the clocks of this thread; what the system does not tell stands still."""
+    """Reads the clocks of this thread; the last stands still where the system does not tell it."""
     try:
-        import resource
-
-        of_thread = resource.RUSAGE_THREAD
         descriptor = os.open(f"/proc/self/task/{threading.get_native_id()}/schedstat", os.O_RDONLY)
-    except (ImportError, AttributeError, OSError):
-        return lambda: Moment(time.perf_counter_ns(), time.thread_time_ns(), 0, 0)
+    except OSError:
+        return lambda: Moment(time.perf_counter_ns(), time.thread_time_ns(), 0)
     buffer = ctypes.create_string_buffer(96)
     # os.pread would give up the interpreter, and wait for it again, in each callback.
     pread = ctypes.PyDLL(None).pread
 
     def clock() -> Moment:
         pread(descriptor, buffer, len(buffer), 0)
-        queued = int(buffer.value.split()[1])
-        return Moment(
-            time.perf_counter_ns(), time.thread_time_ns(), queued, resource.getrusage(of_thread).ru_nvcsw
-        )
+        return Moment(time.perf_counter_ns(), time.thread_time_ns(), int(buffer.value.split()[1]))
 
     return clock

@@ -123,9 +123,9 @@ def _loader(folder: Path) -> Callable[[], Callable[..., Any]]:
 def _wake_for_signals() -> None:
     """Deliver each first signal twice, the second time a moment later.
 
-    Python runs handlers on the main thread, between its instructions. The server lets that thread fall asleep
-    while calls are already answered; a signal that comes after its last instruction and before its sleep would
-    be noticed with the next signal only, and the replica would not stop.
+    Python runs handlers on the main thread, between its instructions. The server lets that thread fall
+    asleep while calls are already answered; a signal that comes after its last instruction and before its
+    sleep would be noticed with the next signal only, and the replica would not stop.
     """
     woken, wake = os.pipe()
     os.set_blocking(wake, False)
