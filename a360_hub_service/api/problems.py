@@ -69,56 +69,45 @@ def problem_of(error: BaseException) -> Problem | None:
     """The problem document of an exception, or ``None`` if it is nobody's fault but ours (a 500)."""
     if isinstance(error, HTTPProblem):
         return error.problem
-    if isinstance(error, errors.A360Error):
-        return Problem(
-            title=error.title,
-            status=next(status for kind, status in STATUS.items() if isinstance(error, kind)),
-            detail=error.detail,
-            code=error.code,
-            hint=error.hint or None,
-            errors=[FieldProblem(field=e.field, message=e.message) for e in error.errors] or None,
-        )
     if isinstance(error, ValidationError):
         return _from_validation(error)
     if isinstance(error, WrongState):
         return Problem(title=errors.Conflict.title, status=409, detail=str(error), code="wrong-state")
+    known = error if isinstance(error, errors.A360Error) else _meaning(error)
+    if known is None:
+        return None
+    return Problem(
+        title=known.title,
+        status=next(status for kind, status in STATUS.items() if isinstance(known, kind)),
+        detail=known.detail,
+        code=known.code,
+        hint=known.hint or None,
+        errors=[FieldProblem(field=e.field, message=e.message) for e in known.errors] or None,
+    )
+
+
+def _meaning(error: BaseException) -> errors.A360Error | None:
+    """What an exception from below the use cases means to the caller."""
     if isinstance(error, SecretsError):
-        return Problem(
-            title=errors.Unavailable.title,
-            status=503,
-            detail="What is stored encrypted cannot be read: the service has lost the key it needs.",
-            code="unavailable",
+        return errors.Unavailable(
+            "What is stored encrypted cannot be read: the service has lost the key it needs.",
             hint="Ask the operator to put the key back into the file of secret keys.",
         )
     if isinstance(error, NoResultFound):
-        return Problem(
-            title=errors.NotFound.title,
-            status=404,
-            detail="What the request is about has just been deleted.",
-            code=errors.NotFound.code,
-        )
+        return errors.NotFound("What the request is about has just been deleted.")
     if isinstance(error, DataError):
-        return Problem(
-            title=errors.Invalid.title,
-            status=422,
-            detail="A value of the request is one that the database cannot hold.",
-            code="invalid",
+        return errors.Invalid(
+            "A value of the request is one that the database cannot hold.",
             hint="Look for NUL characters and for numbers of more than fifteen digits.",
         )
     if isinstance(error, IntegrityError):
-        return Problem(
-            title=errors.Conflict.title,
-            status=409,
-            detail="Something like this exists already, or what it refers to is gone.",
-            code="conflict",
+        return errors.Conflict(
+            "Something like this exists already, or what it refers to is gone.",
             hint="Load the list again; somebody may have been faster.",
         )
     if _is_full(error) or (isinstance(error, OperationalError) and error.orig and _is_full(error.orig)):
-        return Problem(
-            title=errors.OutOfSpace.title,
-            status=507,
-            detail="There is no space left on the platform's disk; nothing was saved.",
-            code="out-of-space",
+        return errors.OutOfSpace(
+            "There is no space left on the platform's disk; nothing was saved.",
             hint="Ask the operator to free or add space, then try again.",
         )
     return None

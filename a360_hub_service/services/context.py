@@ -43,6 +43,8 @@ class Settings:
         Names used when a form leaves the choice open.
     local_volumes
         Whether data repos may be folders of this machine.
+    max_upload_bytes
+        Most bytes of one uploaded file.
     """
 
     home: Path
@@ -52,7 +54,6 @@ class Settings:
     default_target: str = "process"
     local_volumes: bool = True
     max_upload_bytes: int = 5 * 1024**3
-    group_roles: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

@@ -4,14 +4,14 @@
 import hashlib
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from ..backends.base import BackendError
-from ..backends.images.base import ARTIFACT_NAMES, BuildRequest, ImageBuilder
+from ..backends.images.base import ARTIFACT_NAMES, BuildRequest, ImageBuilder, ScriptForm
 from ..backends.images.script import check_script
 from ..entities import Artifact, DataRepo, Experiment, Job, Model, Package, Project, Run
 from ..errors import Conflict, FieldError, Invalid
@@ -28,21 +28,12 @@ SLUG_LIMIT = 50
 _CHUNK = 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class PackageSpec:
+@dataclass(frozen=True, kw_only=True)
+class PackageSpec(ScriptForm):
     """The form of F288 to F305. ``builder`` is empty for the operator's default."""
 
     repository: str
-    script_name: str
     branch: str = ""
-    call_function: str = "predict"
-    wrapper: str = "flask"
-    input_format: str = "JSON"
-    output_format: str = "JSON"
-    validation_input: str = ""
-    validation_output: str = ""
-    base_image: str = ""
-    dependencies: str = "requirements.txt"
     builder: str = ""
 
 
@@ -197,22 +188,21 @@ def _is_intact(path: Path, artifact: Artifact) -> bool:
 def _build(work: Work) -> None:
     """Resolve, assemble and validate; the builder does not make one package twice."""
     package, manifest = _package(work), _manifest(work)
-    form = dict(package.form)
+    form = package.form
     builder = choose_builder(work.context, package.builder)
     folder = work.folder / "artifacts"
-    slug = form.pop("slug")
     if form["base_image"] and package.builder == "bundle":
         work.log("Warning: a bundle has no base image; the one of the form is not used.")
     built = builder.build(
         BuildRequest(
             package_id=package.id,
-            slug=slug,
+            slug=form["slug"],
             manifest=manifest,
             artifact_files={name: folder / name for name in ARTIFACT_NAMES if (folder / name).exists()},
             repo_dir=work.folder / "repo",
             commit=package.commit or "",
             labels={"a360.model": work.model_id, "a360.package": package.id},
-            **{name: form[name] for name in form if name not in ("repository", "branch", "builder")},
+            **{field.name: form[field.name] for field in fields(ScriptForm)},
         ),
         work.log,
     )

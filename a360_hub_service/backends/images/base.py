@@ -18,24 +18,15 @@ class BuildError(BackendError):
     """A package could not be made."""
 
 
-@dataclass(frozen=True)
-class BuildRequest:
-    """All a builder needs to make one package.
+@dataclass(frozen=True, kw_only=True)
+class ScriptForm:
+    """What the form of a package says about its script, wherever the repository is.
 
-    `manifest` holds what is known of the model (project, model_name, version, model_flavor,
-    input_signature, output_signature, feature_names, pipeline_name ...); the builder adds what it finds out
-    (script, lock_sha256, python) and what this request says. `script_name` and `dependencies` are paths with
-    forward slashes: the first from the root of the repository, the second from the script's folder, or else
-    from the root.
+    `script_name` and `dependencies` are paths with forward slashes: the first from the root of the
+    repository, the second from the script's folder, or else from the root.
     """
 
-    package_id: str
-    slug: str
-    manifest: Mapping[str, object]
-    artifact_files: Mapping[str, Path]
-    repo_dir: Path
     script_name: str
-    commit: str
     call_function: str = "predict"
     wrapper: str = "flask"
     dependencies: str = "requirements.txt"
@@ -44,6 +35,23 @@ class BuildRequest:
     validation_input: str = ""
     validation_output: str = ""
     base_image: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildRequest(ScriptForm):
+    """All a builder needs to make one package.
+
+    `manifest` holds what is known of the model (project, model_name, version, model_flavor,
+    input_signature, output_signature, feature_names, pipeline_name ...); the builder adds what it finds out
+    (script, lock_sha256, python) and what this request says.
+    """
+
+    package_id: str
+    slug: str
+    manifest: Mapping[str, object]
+    artifact_files: Mapping[str, Path]
+    repo_dir: Path
+    commit: str
     labels: Mapping[str, str] = field(default_factory=dict)
 
 
