@@ -1,5 +1,6 @@
 """What every storage of data repos has to do: folders, a simulated S3, and a real one (``make test-s3``)."""
 
+import base64
 import contextlib
 import hashlib
 import threading
@@ -228,11 +229,14 @@ def test_lists_are_sorted_and_paged(storage: Storage) -> None:
     assert times == sorted(times)  # type: ignore[type-var]
 
 
+DEEP = base64.urlsafe_b64encode(b"[" * 3000).decode()
+
+
 def test_a_cursor_of_another_list_is_refused(storage: Storage) -> None:
     for key in ("a", "b"):
         put(storage, key, b"")
     cursor = storage.list(limit=1).next_cursor
-    for wrong in ("x", "AAAA", "é", ""):
+    for wrong in (DEEP, "x", "AAAA", "é", ""):
         with pytest.raises(Invalid):
             storage.list(cursor=wrong)
     with pytest.raises(Invalid):

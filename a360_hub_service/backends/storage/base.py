@@ -280,7 +280,7 @@ def _decode(cursor: str | None, sort: str) -> Rank | None:
         number = sort.removeprefix("-") in ("last_modified", "size")
         if of == sort and isinstance(key, str) and isinstance(value, (int, float) if number else str):
             return value, key
-    except (binascii.Error, ValueError, TypeError):
+    except (binascii.Error, ValueError, TypeError, RecursionError):
         pass
     raise Invalid.field("cursor", "is not one that this list gave", hint="Start again without a cursor.")
 
