@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from a360mdk import baseline, flavors, signature
+from a360mdk.artifacts import NOTEBOOKS
 from a360mdk.base import Base
 from a360mdk.exceptions import ExperimentError
 from a360mdk.notebooks import require
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from a360mdk.main import A360AI
     from a360mdk.model import Model
 
-_FILES = ("data_exploration_file", "data_preparation_file", "model_training_file")
+_FILES = tuple(NOTEBOOKS)
 _LISTED = [
     *("id", "bestRun", "model_id", "experiment_name", "best_run_id", "model_flavor"),
     *("input_signature", "output_signature", *_FILES, "baseline", "train_shape"),
@@ -196,24 +197,10 @@ def get_or_create(
     if feature_names is None and existing and not hasattr(train_features, "columns"):
         feature_names = existing["feature_names"] or None
     names = baseline.feature_names_of(train_features, feature_names, monitored)
-    fields: dict[str, Any] = dict(files)
-    if enable_drift_monitoring is not None:
-        fields["enable_drift_monitoring"] = bool(enable_drift_monitoring)
-    if monitoring_expected_value is not None:
-        if monitoring_expected_value not in baseline.EXPECTED_VALUES:
-            raise ExperimentError(
-                f"monitoring_expected_value {monitoring_expected_value!r} is unknown.",
-                "",
-                "Use mean or median.",
-            )
-        fields["monitoring_expected_value"] = monitoring_expected_value
+    fields = {**files, **_monitoring(enable_drift_monitoring, monitoring_expected_value)}
     if monitored:
-        fields |= baselines(
-            train_features,
-            train_target,
-            names,
-            monitoring_expected_value or (existing or {}).get("monitoring_expected_value") or "mean",
-        )
+        expected = monitoring_expected_value or (existing or {}).get("monitoring_expected_value") or "mean"
+        fields |= baselines(train_features, train_target, names, expected)
     given = {
         "train_features": train_features,
         "train_target": train_target,
@@ -242,6 +229,19 @@ def get_or_create(
         repeatable=True,
     )
     return Experiment.from_document(document, **given)
+
+
+def _monitoring(enabled: bool | None, expected_value: str | None) -> dict[str, Any]:
+    """The fields of monitoring that the user gave."""
+    if expected_value not in (None, *baseline.EXPECTED_VALUES):
+        raise ExperimentError(
+            f"monitoring_expected_value {expected_value!r} is unknown.", "", "Use mean or median."
+        )
+    given = {
+        "enable_drift_monitoring": None if enabled is None else bool(enabled),
+        "monitoring_expected_value": expected_value,
+    }
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def baselines(

@@ -271,8 +271,7 @@ class A360AI:
             experiment_name, model_flavor: of the experiment.
             model_artifact_object_in_memory: the fitted model.
             enable_drift_monitoring, train_features, train_target, feature_names: as for an experiment;
-                training
-                data may be left out when drift is not monitored.
+                training data may be left out when drift is not monitored.
             more: pipeline_name, tokenizer, framework, where the flavor needs them.
 
         Returns:

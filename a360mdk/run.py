@@ -5,7 +5,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from a360mdk import closing, flavors, open_runs, values
-from a360mdk.artifacts import Artifact
+from a360mdk.artifacts import NOTEBOOKS, Artifact
 from a360mdk.base import Base
 from a360mdk.client import Client, Unreachable
 from a360mdk.exceptions import RunError
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from a360mdk.datarepo import DataRepo
     from a360mdk.experiment import Experiment
 
-_FILES = ("data_exploration_file", "data_preparation_file", "model_training_file")
+_FILES = tuple(NOTEBOOKS)
 
 
 class Run(Base):

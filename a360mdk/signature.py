@@ -3,8 +3,7 @@
 Three forms:
 
 - table: ``name type, name type`` with the types big_integer (32 and 64 bit), small_integer (8 and 16 bit,
-  bool),
-  float, text and timestamp;
+  bool), float, text and timestamp;
 - array: ``ndarray: float64 (26,)``, the type and the shape of one row;
 - tensor: ``tensor: name float32 (3, 32, 32), name int64 (128,)``, the same per named input.
 """

@@ -76,8 +76,9 @@ class ONNXModel:
         """Predict.
 
         Args:
-            data: rows of features (see the class). With ``mode="huggingface"`` the tokenizer's dict of
-            arrays. mode: ``None`` or ``"huggingface"``.
+            data: rows of features (see the class); with ``mode="huggingface"`` the tokenizer's dict of
+                arrays.
+            mode: ``None`` or ``"huggingface"``.
 
         Returns:
             The graph's first output as an ndarray: labels of shape (rows,) of a classifier, values of shape
