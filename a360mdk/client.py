@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import requests
+from requests.exceptions import InvalidSchema, InvalidURL, MissingSchema
 
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 60.0
@@ -132,7 +133,9 @@ class Client:
                     timeout=(CONNECT_SECONDS, READ_SECONDS),
                     allow_redirects=False,
                 )
-            except (requests.ConnectionError, requests.Timeout) as failure:
+            except (MissingSchema, InvalidSchema, InvalidURL) as failure:
+                raise Unreachable(f"this is not an address ({failure})", maybe_done=False) from None
+            except requests.RequestException as failure:
                 maybe_done = maybe_done or not _never_sent(failure)
                 if attempt == ATTEMPTS or (maybe_done and not repeatable):
                     raise Unreachable(_reason(failure), maybe_done) from None

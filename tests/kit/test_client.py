@@ -40,7 +40,7 @@ def gateway(answers: Callable[[str, str, bytes], Answer | None]) -> Iterator[str
                 return
             status, headers, content = answer
             self.send_response(status)
-            for name, value in {**headers, "Content-Length": str(len(content))}.items():
+            for name, value in {"Content-Length": str(len(content)), **headers}.items():
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(content)
@@ -123,6 +123,19 @@ def test_only_what_may_be_repeated_is_repeated(monkeypatch: Any) -> None:
         assert Client(url, "t").post("/x", ModelError, repeatable=True) == {"n": 3}
     with gateway(lambda *given: (503, {}, b"")) as url, pytest.raises(ModelError, match="503"):
         Client(url, "t").get("/x", ModelError)
+
+
+def test_an_answer_that_breaks_off_is_a_lost_one(monkeypatch: Any) -> None:
+    monkeypatch.setattr(client_module.time, "sleep", lambda seconds: None)
+    answers = [(200, {"Content-Length": "100"}, b'{"half":'), as_json(200, {"whole": True})]
+    with gateway(lambda *given: answers.pop(0)) as url:
+        assert Client(url, "t").get("/x", ModelError) == {"whole": True}
+
+
+@pytest.mark.parametrize("address", ["hub.example.org/services/a360", "http://", "ftp://hub.example.org"])
+def test_what_is_not_an_address_says_so(address: str) -> None:
+    with pytest.raises(ModelError, match="this is not an address"):
+        Client(address, "t").get("/x", ModelError)
 
 
 def test_pages_are_walked() -> None:
