@@ -9,9 +9,10 @@ from ..entities import Experiment
 from ..services import experiments
 from .json_values import Values
 from .routing import Call, Form, Page, View
-from .texts import DISPLAY_NAME, Dimension
+from .texts import DISPLAY_NAME, SOME_TEXT, Dimension
 
 Name = Annotated[str, Field(min_length=1, max_length=512)]
+Feature = Annotated[str, Field(min_length=1, max_length=512, pattern=SOME_TEXT)]
 File = Annotated[str, Field(max_length=4096)]
 Signature = Annotated[str, Field(min_length=1)]
 Flavor = Literal["sklearn", "xgboost", "pytorch", "tensorflow", "huggingface"]
@@ -26,7 +27,9 @@ class ExperimentForm(Form):
     input_signature: Signature = Field(description="Such as `age big_integer, income float`.")
     output_signature: Signature
     train_shape: list[Dimension] = Field(default_factory=list, max_length=16)
-    feature_names: list[Name] = Field(default_factory=list, max_length=50_000)
+    feature_names: list[Feature] = Field(
+        default_factory=list, max_length=50_000, json_schema_extra={"uniqueItems": True}
+    )
     baseline: Baseline | None = Field(None, description="Feature → mean, std and what else the kit computed.")
     target_baseline: Baseline | None = None
     enable_drift_monitoring: bool = False

@@ -157,6 +157,7 @@ def add_collaborator(
         raise Invalid(
             f"{user_name} has no role that works in projects.",
             hint="An administrator can add them to a group with the role Data Scientist or ML Engineer.",
+            errors=[FieldError("user_name", "has no role that works in projects")],
         )
     know_user(session, user_name)
     if session.get(Collaborator, (project.id, user_name)) is None:

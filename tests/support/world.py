@@ -53,6 +53,7 @@ SPARES = {
     "/workspaces/{workspace_id}": "workspace_id",
 }
 """What is there twice, for deleting one of them."""
+SPARE_FILE = "spare.csv"
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,7 @@ def make(service: ServiceProcess, *, account: dict[str, Any] | None = None) -> W
             lab.model("given up"),
             lab.approved_model("approved"),
         )
-        denied = lab.submitted_model("denied")
+        denied, candidate = lab.submitted_model("denied"), lab.chosen_model("candidate")
         revised = lab.approved_model("revised")
         ids |= {
             "credential_id": ok(lab.admin.post("/credentials", json=credential))["id"],
@@ -140,9 +141,11 @@ def make(service: ServiceProcess, *, account: dict[str, Any] | None = None) -> W
         spare = _spares(lab)
     instead = {
         **{f"DELETE {path}": {name: spare[name]} for path, name in SPARES.items()},
+        "DELETE /data-repos/{data_repo_id}/files/{key}": {"key": SPARE_FILE},
         "POST /models/{model_id}/approve": {"model_id": reviewed["id"]},
         "POST /models/{model_id}/deny": {"model_id": denied["id"]},
         "POST /models/{model_id}/revise": {"model_id": revised["id"]},
+        "POST /models/{model_id}/submit": {"model_id": candidate["id"]},
         "POST /models/{model_id}/terminate": {"model_id": given_up["id"]},
         "POST /models/{model_id}/package": {"model_id": approved["id"]},
         "PATCH /runs/{run_id}": {"run_id": running["id"]},
@@ -156,6 +159,11 @@ def _spares(lab: Lab) -> dict[str, str]:
     form = project_form("Spare", f"spare-{project_id[-12:]}")
     repo = {**form["data_repo"], "volume_name": f"second-{project_id[-12:]}"}
     workspace = {"name": "spare", "image": "sklearn", "cpu": 1, "memory": "1Gi"}
+    ok(
+        lab.scientist.put(
+            f"/data-repos/{lab.project['default_data_repo_id']}/files/{SPARE_FILE}", content=b"x"
+        )
+    )
     return {
         "project_id": ok(lab.scientist.post("/projects", json=form))["id"],
         "data_repo_id": ok(lab.scientist.post(f"/projects/{project_id}/data-repos", json=repo))["id"],

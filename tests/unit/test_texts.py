@@ -9,6 +9,7 @@ from pydantic import Field, ValidationError
 
 from a360_hub_service.api import texts
 from a360_hub_service.api.credentials import ADDRESS, REGION
+from a360_hub_service.api.experiments import ExperimentForm
 from a360_hub_service.api.routing import Form
 from a360_hub_service.errors import Invalid
 from a360_hub_service.services.naming import check_name, check_volume_name
@@ -69,6 +70,19 @@ def test_volume_names(text: str) -> None:
 )
 def test_addresses_and_regions(pattern: str, text: str, fits: bool) -> None:
     assert bool(re.search(pattern, text)) == fits
+
+
+@pytest.mark.parametrize("name", ["a\0b", " ", "", "n" * 513])
+def test_features_have_names_that_every_database_stores(name: str) -> None:
+    form = {
+        "experiment_name": "e",
+        "model_flavor": "sklearn",
+        "input_signature": "a",
+        "output_signature": "b",
+    }
+    assert ExperimentForm(**form, feature_names=["a", " b "]).feature_names == ["a", "b"]
+    with pytest.raises(ValidationError):
+        ExperimentForm(**form, feature_names=[name])
 
 
 class Example(Form):
