@@ -130,6 +130,8 @@ class ModelPage(Page):
         of_model = Experiment.model_id == model.id
         return {
             "model": model,
+            "readable_size": readable_size,
+            "readable_number": readable_number,
             "project": model.project,
             "run": run,
             "artifacts": list(run.artifacts) if run else [],
@@ -139,6 +141,21 @@ class ModelPage(Page):
             "packages": _newest(session, Package, model.id),
             "endpoint": session.scalar(select(Endpoint).where(Endpoint.model_id == model.id)),
         }
+
+
+def readable_size(size: int) -> str:
+    """A number of bytes as people say it: ``158.8 kB``."""
+    number = float(size)
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if number < 1000:
+            return f"{number:.0f} {unit}" if unit == "bytes" else f"{number:.1f} {unit}"
+        number /= 1000
+    return f"{number:.1f} TB"
+
+
+def readable_number(value: object) -> str:
+    """A metric with the digits that mean something; what is no float stays as it is."""
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def _newest(session: Session, kind: type[Any], model_id: str) -> list[Any]:

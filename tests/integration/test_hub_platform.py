@@ -68,6 +68,15 @@ def test_sign_in_page_names_the_product(running: Platform) -> None:
     assert "A360" in page.text[: page.text.index("</title>")]
 
 
+def test_the_hubs_home_offers_nothing_that_would_be_refused(running: Platform) -> None:
+    with running.sign_in("engineer") as browser:
+        home = browser.get("/hub/home").text
+    assert "None of your workspaces is running." in home
+    assert 'href="/services/a360/"' in home
+    for refused in ("Add New Server", "My Server", "/hub/spawn/"):
+        assert refused not in home
+
+
 def test_changing_calls_of_a_browser_need_the_pages_token(running: Platform) -> None:
     with running.sign_in("scientist") as browser:
         body = project_form("Forged", "forged-data")
