@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints, field_validator
+from pydantic import Field, StringConstraints, ValidationInfo, field_validator
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -67,18 +67,12 @@ class PackageForm(Form):
     )
     builder: str | None = Field(None, max_length=64, description="The operator's choice if left out.")
 
-    @field_validator("wrapper")
+    @field_validator("wrapper", "registry_type")
     @classmethod
-    def _offered_wrapper(cls, value: str) -> str:
-        if value != "flask":
-            raise ValueError(f"{value} is not available in this installation yet; offered is: flask")
-        return value
-
-    @field_validator("registry_type")
-    @classmethod
-    def _offered_registry(cls, value: str) -> str:
-        if value != "none":
-            raise ValueError(f"{value} is not available in this installation yet; offered is: none")
+    def _is_offered(cls, value: str, info: ValidationInfo) -> str:
+        offered = cls.model_fields[info.field_name or ""].default
+        if value != offered:
+            raise ValueError(f"{value} is not available in this installation yet; offered is: {offered}")
         return value
 
     @field_validator("listen_topic", "respond_topic", "registry_url")

@@ -116,7 +116,8 @@ def _view(row: Workspace, server: Server | None) -> WorkspaceView:
 
 async def _page(call: AsyncCall, found: tuple[Any, str | None]) -> Page[WorkspaceView]:
     rows, cursor = found
-    known = {owner: await call.context.hub.servers(owner) for owner in {row.owner for row in rows}}
+    owners = sorted({row.owner for row in rows})
+    known = dict(zip(owners, await asyncio.gather(*map(call.context.hub.servers, owners)), strict=True))
     views = [_view(row, known[row.owner].get(row.server_name)) for row in rows]
     return Page(items=views, next_cursor=cursor)
 

@@ -105,6 +105,7 @@ def test_a_failure_says_why_and_can_be_tried_again(
         ({"repository": "https://example.org/model"}, "repository"),
         ({"repository": "ssh://git@example.org/model.git"}, "repository"),
         ({"repository": "https://me:secret@example.org/model.git"}, "repository"),
+        ({"repository": "https://[example.org/model.git"}, "repository"),
         ({"script_name": "predict.txt"}, "script_name"),
         ({"call_function": "no way"}, "call_function"),
         ({"input_format": "XML"}, "input_format"),
