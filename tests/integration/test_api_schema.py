@@ -15,7 +15,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from a360_hub_service.api.routes import ROUTES
 from a360_hub_service.app import openapi
 from tests.support.light_hub import LightHub
-from tests.support.s3 import moto_server
+from tests.support.s3 import REGION, moto_server
 from tests.support.service import ROOT, ServiceProcess
 from tests.support.world import GROUPS, World, make, people
 
@@ -94,6 +94,7 @@ def names(world: World) -> dict[str, list[str]]:
     ids = world.ids
     return {
         "volume_account": ["local", ids["credential_id"]],
+        "volume_region": [REGION],
         "groups": list(GROUPS.values()),
         "image": ["sklearn", "a360-local-sklearn"],
         "builder": ["bundle"],

@@ -142,6 +142,7 @@ def make(service: ServiceProcess, *, account: dict[str, Any] | None = None) -> W
     instead = {
         **{f"DELETE {path}": {name: spare[name]} for path, name in SPARES.items()},
         "DELETE /data-repos/{data_repo_id}/files/{key}": {"key": SPARE_FILE},
+        "PUT /data-repos/{data_repo_id}/files/{key}": {"key": "new.csv"},
         "POST /models/{model_id}/approve": {"model_id": reviewed["id"]},
         "POST /models/{model_id}/deny": {"model_id": denied["id"]},
         "POST /models/{model_id}/revise": {"model_id": revised["id"]},
