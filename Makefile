@@ -63,11 +63,14 @@ clean:                      ## Remove environments and caches; the state directo
 .uv/bin/uv:
 	python3 -m pip install --quiet --disable-pip-version-check --no-warn-script-location --target .uv uv
 
+# Drivers of data sources that are large, and whose servers no test can start.
+HEAVY := --no-extra mssql --no-extra snowflake --no-extra bigquery
+
 # The stamps are inside the environment, so that removing it removes them too.
 .venv/.hub: pyproject.toml uv.lock | $(filter .uv/bin/uv,$(UV))
 	$(UV) sync --quiet --frozen --inexact --extra hub --extra s3 --extra sklearn
 	@touch $@
 
 .venv/.dev: pyproject.toml uv.lock | $(filter .uv/bin/uv,$(UV))
-	$(UV) sync --quiet --frozen --inexact --all-extras
+	$(UV) sync --quiet --frozen --inexact --all-extras $(HEAVY)
 	@touch .venv/.hub $@
