@@ -1,6 +1,7 @@
 """The application: reads its configuration, wires the parts together, and does nothing else."""
 
 import asyncio
+import gc
 import json
 import logging
 import os
@@ -194,6 +195,10 @@ class A360HubService(Application):
         # The event loop gets the interpreter back from a computing thread within this time, a fifth of
         # Python's default, for a few percent of the threads' own speed.
         sys.setswitchinterval(0.001)
+        # What is loaded by now stays: the collector need not walk it again while requests wait.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(20_000, 20, 20)
         asyncio.run(self._serve(context))
         if context.jobs.busy:
             # A running job cannot be interrupted; the next service goes on after its last finished step.

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from jupyterhub.services.auth import HubOAuthenticated
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 from sqlalchemy import select
 from tornado.web import HTTPError, RequestHandler, stream_request_body
 
@@ -18,6 +18,7 @@ from ..entities import GroupRole, User, new_id
 from ..policy import Role
 from ..services import projects
 from ..services.context import Actor, Context
+from .bodies import read_body
 from .identity import IdentityProvider
 from .loop_watch import LoopWatch
 from .problems import HTTPProblem, Problem, as_json, internal, problem_of
@@ -217,22 +218,13 @@ class BaseHandler(HubOAuthenticated, RequestHandler):
             if name not in ("token", "_xsrf")
         }
 
-    def parse_body(self) -> BaseModel | None:
+    async def parse_body(self) -> BaseModel | None:
         """The JSON body as the route's model."""
         if self.route.body is None:
             return None
         if self._received > self.body_limit:
             raise HTTPProblem(413, "too-large", "Too large", f"At most {self.body_limit:,} bytes are taken.")
-        raw = b"".join(self._chunks)
-        try:
-            # Strict: 0 is no false and "1" no number, or the document of the API would not tell the truth.
-            return self.route.body.model_validate_json(raw or b"{}", strict=True)
-        except ValidationError as error:
-            if raw and any(item["type"] == "json_invalid" for item in error.errors()):
-                raise HTTPProblem(
-                    400, "bad-json", "Not JSON", "The body is not valid JSON.", "Send a JSON object."
-                ) from None
-            raise
+        return await read_body(self.route.body, b"".join(self._chunks), self.web.run)
 
 
 class JSONHandler(BaseHandler):
@@ -240,7 +232,7 @@ class JSONHandler(BaseHandler):
 
     async def _answer(self) -> None:
         route = self.route
-        body, query = self.parse_body(), route.query.model_validate(self.query_arguments())
+        body, query = await self.parse_body(), route.query.model_validate(self.query_arguments())
         if inspect.iscoroutinefunction(route.handler):
             assert self.actor
             call = AsyncCall(

@@ -50,7 +50,14 @@ class HTTPProblem(Exception):
         self.problem = Problem(title=title, status=status, detail=detail, code=code, hint=hint)
 
 
+MOST_FIELDS = 200
+"""Field problems that one document names."""
+
+
 def _from_validation(error: ValidationError) -> Problem:
+    if error.error_count() > MOST_FIELDS:  # naming a hundred thousand takes a second
+        detail = f"{error.error_count():,} values of the input are wrong: it is something else altogether."
+        return Problem(title=errors.Invalid.title, status=422, detail=detail, code="invalid")
     found = [
         FieldProblem(field=".".join(str(part) for part in item["loc"]) or "body", message=item["msg"])
         for item in error.errors(include_url=False, include_input=False, include_context=False)

@@ -192,6 +192,36 @@ def test_load_does_not_hold_up_the_loop(watched: ServiceProcess) -> None:
     demand_free_loop(watched)
 
 
+def shapes(size: int) -> Iterator[bytes]:
+    """Bodies of this many bytes that keep a reader of JSON busy, each in another way."""
+    for value in (b"0", b"[]", b"{}", b'"a"', b'"' + b"x" * 60 + b'"'):
+        yield b'{"feature_names":[' + b",".join([value] * (size // (len(value) + 1))) + b"]}"
+        member = b'"%08d":' + value
+        members = (member % number for number in range(size // (len(value) + 12)))
+        yield b'{"baseline":{' + b",".join(members) + b"}}"
+        yield b'{"goal":' + value + b',"name":' + b"[" * 150 + b"]" * 150 + b"}"
+    yield b'{"a":"' + b'\\"' * (size // 2 - 10) + b'"}'
+    yield b"[" * size
+    yield b'"' * size
+
+
+@pytest.mark.parametrize("size", [30_000, 60_000, 250_000, MEGABYTE - 100])
+def test_no_body_holds_up_the_loop(watched: ServiceProcess, size: int) -> None:
+    scene = world.make(watched)
+    paths = ["/projects", f"/models/{scene.ids['model_id']}/experiments"]
+    with watched.client("scientist") as client:
+        for body in shapes(size):
+            for path in paths:
+                answer = client.post(path, content=body)
+                assert answer.status_code in (400, 413, 422), (path, body[:80], answer.text[:500])
+                assert len(answer.content) < 100_000
+        features = {f"feature {number}": {"mean": 0.12345678901, "std": 1.5} for number in range(size // 70)}
+        form = {"experiment_name": "wide", "model_flavor": "sklearn", "baseline": features}
+        form |= {"input_signature": "wide", "output_signature": "y float", "train_shape": [len(features)]}
+        assert client.post(paths[1], json=form).status_code == 201
+    demand_free_loop(watched)
+
+
 def test_buckets_do_not_hold_up_the_loop(watched: ServiceProcess) -> None:
     with moto_server() as server, watched.client("admin") as admin, watched.client("scientist") as client:
         form = {"name": "S3", "description": "d", "groups": ["Data Scientists"], "inputs": server.inputs()}
