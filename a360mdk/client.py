@@ -79,6 +79,18 @@ class Client:
                 return
             query["cursor"] = page["next_cursor"]
 
+    def open(self, path: str, headers: Mapping[str, str], timeout: tuple[float, float]) -> requests.Response:
+        """GET an answer that is read while it comes; close it, or use it in a ``with`` statement.
+
+        Args:
+            path: below the API's address.
+            headers: besides those every call has.
+            timeout: seconds to connect, and seconds between two pieces.
+        """
+        return self._session.get(
+            self.base_url + path, headers=dict(headers), timeout=timeout, stream=True, allow_redirects=False
+        )
+
     def call(
         self,
         method: str,
@@ -195,8 +207,9 @@ def refusal(response: requests.Response, error: Raise) -> Exception:
         for entry in problem.get("errors") or []
         if isinstance(entry, dict)
     ]
-    hint = str(problem.get("hint") or _HINTS.get(status, ""))
-    return error(what, "\n".join(details), hint, code=str(problem.get("code") or ""), status=status)
+    hint = str(problem.get("hint") or _HINTS.get(status) or (_OURS if status < 500 else _THEIRS))
+    why = "\n".join(details) or f"{response.request.method} {response.url} was answered with {status}."
+    return error(what, why, hint, code=str(problem.get("code") or ""), status=status)
 
 
 _HINTS = {
@@ -204,7 +217,11 @@ _HINTS = {
     401: "The token of this workspace is no longer valid: stop the workspace and start it again.",
     403: "Your role does not allow this; the Hub administrator assigns roles through groups.",
     404: "Check the name, and that you are a collaborator of the project.",
+    409: "Look at what it is now, with %a360 status or on its page, and go on from there.",
+    413: "Send less at once.",
 }
+_OURS = "Put right what it names, and call again."
+_THEIRS = "Try again in a moment; if it lasts, tell the operator of the platform."
 
 
 def _never_sent(failure: requests.RequestException) -> bool:

@@ -1,7 +1,7 @@
 """Experiments: one approach to a model's problem, with the runs that try it."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from a360mdk import baseline, flavors, signature
@@ -256,13 +256,18 @@ def baselines(
     return found
 
 
+def documents(model: "Model") -> Iterator[dict[str, Any]]:
+    """Yield the experiments of a model as the service gives them."""
+    yield from model.interface.client.items(f"/models/{model.id}/experiments", ExperimentError)
+
+
 def listing(model: "Model") -> "pandas.DataFrame":
     """Return the experiments of a model as ``Model.list_experiments`` shows them."""
     import pandas
 
     client = model.interface.client
     rows = []
-    for document in client.items(f"/models/{model.id}/experiments", ExperimentError):
+    for document in documents(model):
         best = document.get("best_run_id")
         run = client.get(f"/runs/{best}", ExperimentError) if best else None
         more = {"bestRun": run, "model_name": model.model_name, "version": model.version}
@@ -282,8 +287,7 @@ def _signatures(train_features: Any, train_target: Any, width: int | None) -> di
 
 
 def _find(model: "Model", name: str) -> dict[str, Any] | None:
-    documents = model.interface.client.items(f"/models/{model.id}/experiments", ExperimentError)
-    return next((document for document in documents if document["experiment_name"] == name), None)
+    return next((found for found in documents(model) if found["experiment_name"] == name), None)
 
 
 def check_training_data(

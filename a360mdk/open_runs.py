@@ -30,7 +30,12 @@ def unmark(run_id: str) -> None:
 
 def count() -> int:
     """Return how many runs are open in living processes; marks of dead ones are removed."""
-    alive = 0
+    return len(living())
+
+
+def living() -> list[str]:
+    """Return the ids of the runs that are open in living processes; marks of dead ones are removed."""
+    alive = []
     for path in sorted(folder().glob("*")) if folder().is_dir() else []:
         try:
             process = int(json.loads(path.read_text())["pid"])
@@ -39,5 +44,5 @@ def count() -> int:
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
         else:
-            alive += 1
+            alive.append(path.name)
     return alive

@@ -1,0 +1,262 @@
+"""The magics in a shell of IPython, against the real service."""
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from IPython.core.completer import provisionalcompleter
+from IPython.core.interactiveshell import InteractiveShell
+from traitlets.config import Config
+
+from a360mdk.magics import completion
+from tests.kit.conftest import Workspace, make_workspace
+from tests.support.delivery import PREDICTION, ROW, Delivery, call, delivery_service
+from tests.support.service import free_port
+
+SET_UP = """
+import numpy as np
+from sklearn.linear_model import LinearRegression
+X, y = np.arange(40.0).reshape(20, 2), np.arange(20.0)
+model = a360ai.get_or_create_model("tides", "1.0", "regression")
+experiment = model.get_or_create_experiment("Least squares", "sklearn", X, y)
+"""
+RUN = """%%a360_run experiment --hyperparameters chosen --metrics score more --model fitted
+chosen = {"fit_intercept": True}
+fitted = LinearRegression(**chosen).fit(X, y)
+score = fitted.score(X, y)
+more = {"rows": len(X)}
+run.log_metadata({"by": "hand"})
+score
+"""
+
+
+class Shell:
+    """An IPython shell with the extension, and what its cells print."""
+
+    def __init__(self, folder: Path, capsys: Any) -> None:
+        config = Config()
+        config.HistoryManager.enabled = False
+        self.shell: Any = InteractiveShell(config=config, ipython_dir=str(folder), colors="nocolor")
+        self._capsys = capsys
+        self.run("%load_ext a360mdk")
+
+    def run(self, code: str) -> Any:
+        """Run a cell that ends well; its value."""
+        result = self.shell.run_cell(code)
+        assert result.success, self.said()
+        return result.result
+
+    def refused(self, code: str) -> str:
+        """Run a cell that is refused; what it said in the end, which is two lines and no traceback."""
+        self.said()
+        result = self.shell.run_cell(code)
+        assert not result.success
+        text = self.said()
+        assert "Traceback" not in text
+        end = text[text.index("UsageError: ") :]
+        assert len(end.splitlines()) == 2, text
+        return end
+
+    def said(self) -> str:
+        """What was printed since the last time."""
+        captured = self._capsys.readouterr()
+        return str(captured.out + captured.err)
+
+    def completed(self, text: str) -> list[str]:
+        """What Tab makes of a cell's text, as a front end puts it in."""
+        with provisionalcompleter():
+            found = list(self.shell.Completer.completions(text, len(text)))
+        return [text[: each.start] + each.text + text[each.end :] for each in found]
+
+    def close(self) -> None:
+        """Take all away."""
+        self.run("%unload_ext a360mdk")
+
+
+@pytest.fixture
+def shell(workspace: Workspace, tmp_path: Path, capsys: Any) -> Iterator[Shell]:
+    """A shell in a workspace of a project."""
+    made = Shell(tmp_path / "ipython", capsys)
+    yield made
+    made.close()
+
+
+def test_status_before_and_after_the_first_model(workspace: Workspace, shell: Shell) -> None:
+    shell.said()
+    shell.run("%a360 status")
+    lines = dict(line.split(":", 1) for line in shell.said().splitlines())
+    assert lines["Project"].strip() == workspace.project["name"]
+    assert lines["Data repo"].strip().startswith(f"{workspace.project['name']} data")
+    assert lines["Model"].strip() == "none loaded yet"
+    assert lines["Open runs"].strip() == "none"
+    shell.run(SET_UP)
+    shell.run("with experiment.run_experiment() as run:\n    get_ipython().run_line_magic('a360', 'status')")
+    text = shell.said()
+    assert "tides 1.0: Draft" in text
+    assert "Experiment: Least squares" in text
+    assert f"Open runs:  {shell.shell.user_ns['run'].id}" in text
+    assert "Endpoint:   none" in text
+    shell.run("%a360 status --model tides --version 1.0")
+    assert "Final run:  none yet" in shell.said()
+
+
+def test_data_sets_and_runs_are_frames(workspace: Workspace, shell: Shell) -> None:
+    shell.run("import pandas as pd\nfor key in ('a', 'north/b', 'north/deep/c.csv'):\n"
+              "    a360ai.write_dataset(pd.DataFrame({'x': [1]}), key)")  # fmt: skip
+    assert list(shell.run("%a360 datasets").base_name) == ["a.parquet", "north"]
+    assert list(shell.run("found = %a360 datasets north\nfound").base_name) == ["b.parquet", "deep"]
+    keys = list(shell.run("%a360 datasets --recursive").key)
+    assert keys == ["a.parquet", "north/b.parquet", "north/deep/c.csv"]
+    shell.run(SET_UP)
+    for score in (1, 3, 2):
+        shell.run(f"with experiment.run_experiment() as run: run.log_metrics({{'score': {score}}})")
+    assert list(shell.run("%a360 runs --sort score --top 2").metric_score) == [3, 2]
+    best = shell.run("%a360 runs 'Least squares' --sort metric_score --ascending --top 1")
+    assert list(best.metric_score) == [1]
+    assert "metric_score" in shell.refused("%a360 runs --sort speed")
+    assert "north/deep/d" in shell.refused("%a360 datasets north/deep/d")
+
+
+def test_a_cell_as_a_run(workspace: Workspace, shell: Shell) -> None:
+    shell.run(SET_UP)
+    assert shell.run(RUN) == 1.0
+    said = shell.said()
+    assert ": 1.0\n" in said  # the value of the last line is shown as always
+    run = shell.shell.user_ns["run"]
+    assert f"Run {run.id} of Least squares: finished." in said
+    (stored,) = workspace.runs(run.experiment)
+    assert (stored["id"], stored["status"]) == (run.id, "finished")
+    assert stored["hyperparameters"] == {"fit_intercept": True}
+    assert stored["metrics"] == {"score": 1.0, "rows": 20}
+    assert stored["metadata"]["by"] == "hand"
+    assert {"trained_model", "trained_model_native"} <= {each["name"] for each in stored["artifacts"]}
+
+
+def test_a_failing_cell_is_a_failed_run_and_raises_as_usual(workspace: Workspace, shell: Shell) -> None:
+    shell.run(SET_UP)
+    shell.said()
+    result = shell.shell.run_cell("%%a360_run experiment --metrics score\nscore = 1\nscore / 0\n")
+    assert isinstance(result.error_in_exec, ZeroDivisionError)
+    text = shell.said()
+    assert "ZeroDivisionError" in text
+    assert "score / 0" in text  # the line of the cell, and none of the kit's
+    assert "a360mdk" not in text
+    (run,) = workspace.runs(shell.shell.user_ns["experiment"])
+    assert (run["status"], run["error"], run["metrics"]) == (
+        "failed",
+        "ZeroDivisionError: division by zero",
+        {},
+    )
+    # Names that nothing defines are refused before anything runs.
+    said = shell.refused("%%a360_run experiment --metrics accuracy\nx = 1\n")
+    assert "no variable 'accuracy'" in said
+    assert "neither a variable nor an experiment of tides 1.0" in shell.refused("%%a360_run other\nx = 1\n")
+    assert len(workspace.runs(shell.shell.user_ns["experiment"])) == 1
+    # What the platform refuses after the cell is a line, and a failed run.
+    assert "cannot be stored" in shell.refused("%%a360_run experiment --model fitted\nfitted = 'no model'\n")
+    assert [each["status"] for each in workspace.runs(shell.shell.user_ns["experiment"])] == ["failed"] * 2
+
+
+@pytest.mark.parametrize("name", ["", " status", " datasets", " runs", " package", " publish"])
+def test_help(shell: Shell, name: str) -> None:
+    shell.said()
+    assert shell.run(f"%a360{name} --help") is None
+    assert f"usage: %a360{name}" in shell.said()
+
+
+def test_help_of_the_cell_magic_runs_nothing(shell: Shell) -> None:
+    shell.run("%%a360_run --help\nraise AssertionError\n")
+    assert "usage: %%a360_run" in shell.said()
+
+
+def test_mistakes_are_one_line_and_a_hint(shell: Shell) -> None:
+    assert "invalid choice: 'stats'" in shell.refused("%a360 stats")
+    assert "%a360 runs --help shows" in shell.refused("%a360 runs --top many")
+    assert "no current experiment" in shell.refused("%a360 runs")
+    said = shell.refused("%a360 package --git https://example.org/m.git --script predict.py")
+    assert said.splitlines()[1].startswith("Name one with --model")
+    shell.run("a360ai.get_or_create_model('tides')")
+    assert "no model 'other'" in shell.refused("%a360 status --model other")
+    assert "quotes" in shell.refused("%a360 status --model 'tides")
+    assert "cannot be the name of a variable" in shell.refused("%a360 publish --key-into a.b")
+    shell.run("kept, a360ai = a360ai, None")
+    assert "a360ai = A360AI()" in shell.refused("%a360 status")
+    shell.run("a360ai = kept")
+
+
+def test_tab(workspace: Workspace, shell: Shell) -> None:
+    assert shell.completed("%a360 st") == ["%a360 status"]
+    assert shell.completed("found = %a360 da") == ["found = %a360 datasets"]
+    assert "%a360 publish --key-into" in shell.completed("%a360 publish --k")
+    assert shell.completed("%a360 package --input-format ") == [
+        "%a360 package --input-format JSON",
+        "%a360 package --input-format Text",
+    ]
+    shell.run(SET_UP)
+    shell.run("import pandas as pd\nfor key in ('a', 'north/b', 'north/deep/c.csv'):\n"
+              "    a360ai.write_dataset(pd.DataFrame({'x': [1]}), key)")  # fmt: skip
+    shell.run("with experiment.run_experiment() as run: run.log_metrics({'score': 1})")
+    assert shell.completed("%a360 datasets no") == ["%a360 datasets north/"]
+    assert shell.completed("%a360 datasets north/") == ["%a360 datasets north/deep/"]
+    assert shell.completed("%a360 status --model t") == ["%a360 status --model tides"]
+    assert shell.completed("%a360 runs 'Le") == ["%a360 runs 'Least squares'"]
+    assert shell.completed("%a360 runs exp") == ["%a360 runs experiment"]
+    assert shell.completed("%a360 runs --sort me") == ["%a360 runs --sort metric_score"]
+    assert shell.completed("%%a360_run exp") == ["%%a360_run experiment"]
+    assert "%%a360_run experiment --metrics X" in shell.completed("%%a360_run experiment --metrics ")
+    assert shell.completed('a360ai.load_dataset("north/') == [
+        'a360ai.load_dataset("north/b.parquet',
+        'a360ai.load_dataset("north/deep/',
+    ]
+    assert shell.completed("m = a360ai.get_or_create_model(model_name='ti") == [
+        "m = a360ai.get_or_create_model(model_name='tides"
+    ]
+    assert shell.completed('model.get_or_create_experiment("L') == [
+        'model.get_or_create_experiment("Least squares'
+    ]
+    assert "np.arange" in shell.completed("np.aran")  # everything else is as it was
+
+
+def test_tab_waits_for_nobody(shell: Shell, monkeypatch: Any) -> None:
+    from a360mdk import A360AI
+
+    monkeypatch.setattr(completion, "PATIENCE", 0.05)
+    shell.shell.user_ns["a360ai"] = A360AI(api_url=f"http://127.0.0.1:{free_port()}/api/v1")
+    began = time.monotonic()
+    assert "%a360 status --model tides" not in shell.completed("%a360 status --model t")
+    assert time.monotonic() - began < 1  # the client alone tries for longer than that
+
+
+def test_package_and_publish(tmp_path: Path, monkeypatch: Any, capsys: Any) -> None:
+    with delivery_service(tmp_path / "service") as service:
+        delivery = Delivery(service, tmp_path / "code").approve()
+        workspace = make_workspace(service, tmp_path / "home", monkeypatch)
+        monkeypatch.setenv("A360_PROJECT_ID", delivery.model["project_id"])
+        monkeypatch.setenv("JUPYTERHUB_API_TOKEN", "test-engineer")
+        shell = Shell(tmp_path / "ipython", capsys)
+        try:
+            package = f"%a360 package --model linear --git {delivery.repository} --script"
+            assert "no file other.py" in shell.refused(f"{package} other.py --wait")
+            shell.run(f"sample = {json.dumps(json.dumps(ROW))}")
+            shell.run(f"{package} predict.py --validation-input sample --validation-output 8 --wait")
+            said = shell.said()
+            assert "The package is ready (bundle" in said
+            assert "commit" in said
+            shell.run("%a360 publish --model linear --key-into secret --wait")
+            said = shell.said()
+            key = shell.shell.user_ns["secret"]
+            assert key.startswith("a360_")
+            assert key not in said
+            url = delivery.endpoint()["url"]
+            assert f"{url} answers, 1 of 1 replicas." in said
+            assert call(url, key).json() == {"prediction": PREDICTION}
+            assert "Published" in shell.refused("%a360 publish --model linear")
+            shell.run("%a360 status --model linear")
+            assert f"Endpoint:  {url}: running" in shell.said()
+            delivery.withdraw()
+        finally:
+            shell.close()
+            workspace.close()
