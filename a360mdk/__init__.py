@@ -29,6 +29,7 @@ _HOMES = {
     "Model": "a360mdk.model",
     "Run": "a360mdk.run",
     "load_ipython_extension": "a360mdk.ipython",
+    "unload_ipython_extension": "a360mdk.ipython",
 }
 
 __all__ = ["A360AI", "Artifact", "DataRepo", "Experiment", "FileSystem", "Model", "Run"]

@@ -209,7 +209,12 @@ class A360AI:
     # Models and experiments
 
     def get_or_create_model(
-        self, model_name: str, version: str = DEFAULT_VERSION, model_type: str | None = None
+        self,
+        model_name: str = "",
+        version: str = DEFAULT_VERSION,
+        model_type: str | None = None,
+        *,
+        from_yaml: str | os.PathLike[str] | None = None,
     ) -> Model:
         """Load the model of this name and version, or create it; it becomes ``a360ai.model``.
 
@@ -217,10 +222,19 @@ class A360AI:
             model_name: unique with the version in the project.
             version: 1 to 12 characters.
             model_type: "regression", "classification", "clustering", "time series" or any other text.
+            from_yaml: a file that says all this instead; see :meth:`create_from_yaml`.
 
         Raises:
             ModelError: wrong name or version, before anything is asked of the service; or a refusal.
         """
+        if from_yaml is not None:
+            if model_name or model_type is not None or version != DEFAULT_VERSION:
+                raise ModelError(
+                    "The model was not created: it is defined twice.",
+                    f"Both the call and {from_yaml} say which it is.",
+                    "Pass from_yaml alone.",
+                )
+            return self.create_from_yaml(from_yaml)
         name, checked = checked_names(model_name, version)
         return self._get_or_create_model(name, checked, model_type, imported=False)
 
@@ -306,12 +320,15 @@ class A360AI:
         print(loaded.summary())
         return model
 
-    def export_model_definition(self, local_path: str | os.PathLike[str], model: Model | None = None) -> str:
-        """Write a model's definition as YAML; return the path.
+    def export_model_definition(
+        self, local_path: str | os.PathLike[str], model: Model | None = None, experiments: bool = False
+    ) -> str:
+        """Write a model's definition as YAML, as :meth:`create_from_yaml` reads it; return the path.
 
         Args:
             local_path: file to write, or a folder.
             model: the current model when None.
+            experiments: also its experiments, with their signatures.
 
         Raises:
             ModelError: no model given and none is current.
@@ -320,19 +337,28 @@ class A360AI:
         if chosen is None:
             raise ModelError(
                 "There is no current model to export.",
-                "",
+                "This kernel has not loaded one.",
                 "Call a360ai.get_or_create_model(...) first, or pass one.",
             )
         chosen.refresh()
-        return str(definitions.write(chosen, local_path))
+        return str(definitions.write(chosen, local_path, experiments))
 
-    def import_model_definition(self, local_path: str | os.PathLike[str]) -> Model:
-        """Load or create the model a YAML file defines: model_name, and maybe version and model_type.
+    def create_from_yaml(self, local_path: str | os.PathLike[str]) -> Model:
+        """Load or create the model and the experiments that a YAML file defines; return the model.
+
+        The file is read strictly: nothing is created when a key is unknown. Its syntax is in
+        :mod:`a360mdk.definitions`. The last experiment becomes ``a360ai.experiment``.
+
+        Args:
+            local_path: the file.
 
         Raises:
-            ModelError: the file cannot be read, or lacks model_name.
+            ModelError: the file cannot be read, lacks model_name, or says something unknown; with its line.
+            ExperimentError: the same in an experiment, or one that cannot be created.
         """
         given = definitions.read(local_path)
-        return self.get_or_create_model(
-            given["model_name"], given.get("version", DEFAULT_VERSION), given.get("model_type")
-        )
+        model = self.get_or_create_model(**given.model)
+        definitions.create_experiments(model, given)
+        return model
+
+    import_model_definition = create_from_yaml

@@ -12,7 +12,13 @@ import pytest
 from a360mdk import A360AI
 from tests.support.service import ServiceProcess, project_form
 
-ONE_DATABASE = {"test_buckets.py", "test_datasets.py", "test_kernel.py", "test_magics.py"}
+ONE_DATABASE = {
+    "test_buckets.py",
+    "test_datasets.py",
+    "test_definitions.py",
+    "test_kernel.py",
+    "test_magics.py",
+}
 """What the service hardly takes part in: its database makes no difference there."""
 
 
