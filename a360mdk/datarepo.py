@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from a360mdk import tables
 from a360mdk.base import Base
+from a360mdk.cards import card
 from a360mdk.exceptions import DataRepoError, DatasetError
 from a360mdk.filesystem import FileSystem
 from a360mdk.remote import open_remote
@@ -59,6 +60,17 @@ class DataRepo(Base):
 
     def __repr__(self) -> str:
         return f"<DataRepo {self.name}: {self.storage_provider} {self.volume_name}>"
+
+    def _repr_html_(self) -> str:
+        facts = {
+            "Description": self.description,
+            "Storage": {"local": "folder", "aws": "S3 bucket"}.get(str(self.storage_provider)),
+            "Volume": self.volume_name,
+            "Region": self.volume_region,
+            "Account": self.volume_account,
+            "Identifier": self.id,
+        }
+        return card(f"Data repo {self.name}", facts)
 
     @property
     def filesystem(self) -> FileSystem:

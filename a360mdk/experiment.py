@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from a360mdk import baseline, flavors, signature
 from a360mdk.artifacts import NOTEBOOKS
 from a360mdk.base import Base
+from a360mdk.cards import card
 from a360mdk.exceptions import ExperimentError
 from a360mdk.notebooks import require
 from a360mdk.run import Run
@@ -75,7 +76,23 @@ class Experiment(Base):
     error = ExperimentError
 
     def __repr__(self) -> str:
-        return f"<Experiment {self.experiment_name}: {self.model_flavor}>"
+        of = f" of {self.model.model_name} {self.model.version}" if self.model is not None else ""
+        final = f", final run {self.best_run_id}" if self.best_run_id else ""
+        return f"<Experiment {self.experiment_name}{of}: {self.model_flavor}{final}>"
+
+    def _repr_html_(self) -> str:
+        model = self.model
+        facts = {
+            "Model": f"{model.model_name} {model.version}" if model is not None else None,
+            "Flavor": self.model_flavor,
+            "Input": self.input_signature,
+            "Output": self.output_signature,
+            "Drift monitoring": self.enable_drift_monitoring,
+            "Final run": self.best_run_id or "none yet",
+            "Notebooks": ", ".join(str(getattr(self, name)) for name in _FILES if getattr(self, name)),
+            "Identifier": self.id,
+        }
+        return card(f"Experiment {self.experiment_name}", facts)
 
     @property
     def interface(self) -> "A360AI":

@@ -5,8 +5,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from a360mdk import definitions, experiment, flavors
+from a360mdk.cards import card
 from a360mdk.client import Client
 from a360mdk.datarepo import DataRepo
+from a360mdk.default_repo import DefaultRepo
 from a360mdk.exceptions import A360AIError, ConfigurationError, DataRepoError, ModelError
 from a360mdk.experiment import Experiment
 from a360mdk.model import Model, checked_names
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 DEFAULT_VERSION = "1.0"
 
 
-class A360AI:
+class A360AI(DefaultRepo):
     """The project of this workspace: its data, models and experiments.
 
     Nothing is asked of the service before the first use.
@@ -46,6 +48,14 @@ class A360AI:
             return f"<A360 AI Interface, not connected: {error.why}>"
         except A360AIError as error:
             return f"<A360 AI Interface, not connected: {error.what} {error.why}>"
+
+    def _repr_html_(self) -> str | None:
+        try:
+            name = self._project_name or self.settings.project_name
+        except ConfigurationError:
+            return None  # the text says what is missing
+        facts = {"Model": self._model, "Experiment": self._experiment}
+        return card(f"A360 project {name}", facts) if name else None
 
     # Connection
 
@@ -157,54 +167,6 @@ class A360AI:
         if document["id"] not in self._repos:
             self._repos[document["id"]] = DataRepo.from_document(document, a360ai=self)
         return self._repos[document["id"]]
-
-    # Data sets of the default data repo
-
-    def list_datasets(
-        self, subpath: str = "", exclude_projects: bool = True, full: bool = False
-    ) -> "pandas.DataFrame":
-        """List files of the default data repo; see :meth:`DataRepo.list_datasets`."""
-        return self.datarepo.list_datasets(subpath, exclude_projects, full)
-
-    def delete_dataset(self, dataset: str | None = None, *, key: str | None = None) -> bool:
-        """Delete a data set of the default data repo; see :meth:`DataRepo.delete_dataset`."""
-        return self.datarepo.delete_dataset(dataset, key=key)
-
-    def load_dataset(
-        self,
-        key: str,
-        source_format: str | None = None,
-        target_format: str = "pandas",
-        index: str | None = None,
-    ) -> Any:
-        """Load a data set of the default data repo; see :meth:`DataRepo.load_dataset`."""
-        return self.datarepo.load_dataset(key, source_format, target_format, index)
-
-    def write_dataset(
-        self, data: Any, file_key: str, target_format: str | None = None, overwrite: bool = False
-    ) -> bool:
-        """Write a table to the default data repo; see :meth:`DataRepo.write_dataset`."""
-        return self.datarepo.write_dataset(data, file_key, target_format, overwrite)
-
-    def write_remote_dataset(
-        self,
-        uri: str,
-        dataset: str,
-        header: Any = "infer",
-        names: Sequence[str] | None = None,
-        *,
-        overwrite: bool = True,
-    ) -> bool:
-        """Copy a remote data set into the default data repo; see :meth:`DataRepo.write_remote_dataset`."""
-        return self.datarepo.write_remote_dataset(uri, dataset, header, names, overwrite=overwrite)
-
-    def get_file(self, key: str, path: str | os.PathLike[str] | None = None) -> str:
-        """Copy a file of the default data repo to this machine; see :meth:`DataRepo.get_file`."""
-        return self.datarepo.get_file(key, path)
-
-    def get_object(self, key: str, path: str | os.PathLike[str] | None = None) -> str:
-        """Copy an object of the default data repo to this machine; the same as :meth:`get_file`."""
-        return self.datarepo.get_file(key, path)
 
     # Models and experiments
 

@@ -10,6 +10,7 @@ from urllib.parse import urljoin
 from a360mdk import artifacts, baseline, experiment, flavors
 from a360mdk.artifacts import Artifact
 from a360mdk.base import Base
+from a360mdk.cards import card
 from a360mdk.display import show_link
 from a360mdk.exceptions import ArtifactError, ExperimentError, ModelError
 from a360mdk.experiment import Experiment
@@ -73,7 +74,18 @@ class Model(Base):
         self._detail_url = detail_url
 
     def __repr__(self) -> str:
-        return f"<Model {self.model_name} {self.version}: {self.sub_status}>"
+        final = f", final run {self.best_run_id}" if self.best_run_id else ""
+        return f"<Model {self.model_name} {self.version}: {self.sub_status or 'not on the platform'}{final}>"
+
+    def _repr_html_(self) -> str:
+        facts = {
+            "State": self.sub_status,
+            "Type": self.model_type,
+            "Final run": self.best_run_id or "none yet",
+            "Imported": self.imported or None,
+            "Identifier": self.id,
+        }
+        return card(f"Model {self.model_name} {self.version}", facts, self._detail_url)
 
     @classmethod
     def of(cls, document: dict[str, Any], a360ai: "A360AI") -> "Model":

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from a360mdk import closing, flavors, open_runs, values
 from a360mdk.artifacts import NOTEBOOKS, Artifact
 from a360mdk.base import Base
+from a360mdk.cards import card, listed
 from a360mdk.client import Client, Unreachable
 from a360mdk.exceptions import RunError
 from a360mdk.notebooks import require
@@ -86,7 +87,21 @@ class Run(Base):
         self._artifacts: list[Artifact] = []
 
     def __repr__(self) -> str:
-        return f"<Run {self.id}: {self.status or 'not started'}>"
+        of = f" of {self._experiment.experiment_name}" if self._experiment is not None else ""
+        logged = f", {listed(self.metrics)}" if self.metrics else ""
+        return f"<Run {self.id}{of}: {self.status or 'not started'}{logged}>"
+
+    def _repr_html_(self) -> str:
+        facts = {
+            "State": self.status or "not started",
+            "Experiment": self._experiment.experiment_name if self._experiment is not None else None,
+            "Metrics": self.metrics,
+            "Hyperparameters": self.hyperparameters,
+            "Metadata": self.metadata,
+            "Data set": self.dataset,
+            "Artifacts": ", ".join(artifact.name for artifact in self._artifacts),
+        }
+        return card(f"Run {self.id or ''}".strip(), facts)
 
     # What the close of the run needs
 

@@ -47,8 +47,10 @@ def ipython_config(tmp_path: Path, monkeypatch: Any) -> None:
 def test_every_kernel_has_a360ai(workspace: Workspace) -> None:
     manager, client = start_new_kernel()
     try:
-        shown, error = run_cell(client, "a360ai")
-        assert (shown, error) == (f"<A360 AI Interface for project: {workspace.project['name']}>", "")
+        shown, error = run_cell(client, "print(a360ai)\na360ai")
+        text, html = shown.split("\n", 1)
+        assert (text, error) == (f"<A360 AI Interface for project: {workspace.project['name']}>", "")
+        assert f"<strong>A360 project {workspace.project['name']}</strong>" in html
         assert run_cell(client, "print(a360ai.list_datarepos()['name'][0])")[0].strip().endswith("data")
         assert run_cell(client, "import os; print(os.environ['A360_IMAGE'].split('-')[-1])")[0] == "sklearn\n"
         shown, error = run_cell(client, "a360ai.get_or_create_model('churn').get_model_detail_page()")
