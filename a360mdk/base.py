@@ -21,7 +21,7 @@ class Base:
         if unknown:
             raise self.error(
                 f"{type(self).__name__} has no field {', '.join(unknown)}.",
-                "",
+                f"It was made with {', '.join(values)}.",
                 f"Its fields are {', '.join(self.fields)}.",
             )
         self._load({**self.fields, **values})

@@ -121,7 +121,9 @@ class DataRepo(Base):
         chosen = dataset if dataset is not None else key
         if not chosen or (dataset is not None and key is not None and dataset != key):
             raise DatasetError(
-                "delete_dataset needs one name.", "", 'Call delete_dataset("folder/data.csv").'
+                "Nothing was deleted: delete_dataset needs one name.",
+                "Neither dataset nor key names one, or they name two.",
+                'Call delete_dataset("folder/data.csv").',
             )
         self._require(chosen)
         self.filesystem.delete_file(chosen)
@@ -268,7 +270,7 @@ class DataRepo(Base):
         where = f"the data repo {self.name}" if self.name else "the data repo"
         raise DatasetError(
             f"{key} is {what}{'' if int(info.type) else ' ' + where}.",
-            "",
+            "A key names one file, with all its folders and its suffix.",
             f"list_datasets({str(PurePosixPath(key).parent).replace('.', '', 1)!r}) shows what is there.",
             code="not_found",
         )

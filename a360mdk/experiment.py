@@ -103,7 +103,9 @@ class Experiment(Base):
         """
         if self.a360ai is None:
             raise ExperimentError(
-                "This experiment is not on the platform.", "", "Use model.get_or_create_experiment(...)."
+                "This experiment is not on the platform.",
+                "It was made by hand and belongs to no project.",
+                "Use model.get_or_create_experiment(...).",
             )
         return self.a360ai
 
@@ -199,7 +201,9 @@ def get_or_create(
 ) -> Experiment:
     """Load the experiment of this name, or create it; see ``Model.get_or_create_experiment``."""
     if not experiment_name or not str(experiment_name).strip():
-        raise ExperimentError("An experiment needs a name.", "", 'Pass experiment_name="...".')
+        raise ExperimentError(
+            "An experiment needs a name.", "Runs are found by it.", 'Pass experiment_name="...".'
+        )
     existing = _find(model, str(experiment_name))
     if existing is None:
         flavors.get(model_flavor)
@@ -252,7 +256,9 @@ def _monitoring(enabled: bool | None, expected_value: str | None) -> dict[str, A
     """The fields of monitoring that the user gave."""
     if expected_value not in (None, *baseline.EXPECTED_VALUES):
         raise ExperimentError(
-            f"monitoring_expected_value {expected_value!r} is unknown.", "", "Use mean or median."
+            f"monitoring_expected_value {expected_value!r} is unknown.",
+            "It says what a baseline expects of a feature.",
+            "Use mean or median.",
         )
     given = {
         "enable_drift_monitoring": None if enabled is None else bool(enabled),

@@ -62,7 +62,9 @@ class FileSystem:
     ) -> None:
         if storage_provider not in ("local", "aws"):
             raise ConfigurationError(
-                f"The storage provider {storage_provider!r} is unknown.", "", 'Use "local" or "aws".'
+                f"The storage provider {storage_provider!r} is unknown.",
+                "Files are in a folder, or in a bucket of any S3 server.",
+                'Use "local" or "aws".',
             )
         self.local = local or storage_provider == "local"
         self.storage_provider = "local" if self.local else storage_provider

@@ -110,7 +110,7 @@ class A360AI(DefaultRepo):
         if chosen is None:
             raise DataRepoError(
                 f"The project {self.project_name} has no default data repo.",
-                "",
+                "Data sets and artifacts go to that one.",
                 "Add one on the project's page, or choose one: a360ai.set_default_datarepo(name).",
             )
         return self._repo_of(chosen)

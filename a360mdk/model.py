@@ -100,7 +100,11 @@ class Model(Base):
             ModelError: it was made by hand.
         """
         if self.a360ai is None:
-            raise ModelError("This model is not on the platform.", "", "Use a360ai.get_or_create_model(...).")
+            raise ModelError(
+                "This model is not on the platform.",
+                "It was made by hand and belongs to no project.",
+                "Use a360ai.get_or_create_model(...).",
+            )
         return self.a360ai
 
     def _change(self, name: str, value: Any) -> None:
@@ -283,13 +287,15 @@ class Model(Base):
         """
         if not self.best_experiment_id:
             raise ModelError(
-                "Drift monitoring belongs to the final run's experiment; the model has no final run.",
-                "",
+                "Drift monitoring was not enabled: the model has no final run.",
+                "It belongs to the experiment of the final run.",
                 "Choose one first: model.set_final_run(experiment, run_id).",
             )
         if train_features is None and train_target is None:
             raise ExperimentError(
-                "Drift monitoring needs train_features, train_target or both.", "", "Pass one."
+                "Drift monitoring was not enabled: it needs train_features, train_target or both.",
+                "Without training data there is nothing to compare with.",
+                "Pass them to model.enable_drift_monitoring(...).",
             )
         names = baseline.feature_names_of(train_features, feature_names, monitored=True)
         document = self.interface.client.get(f"/experiments/{self.best_experiment_id}", ExperimentError)
@@ -314,7 +320,9 @@ def checked_names(model_name: str, version: str) -> tuple[str, str]:
         ModelError: empty name, or a version that is empty, no text, or longer than 12 characters.
     """
     if not isinstance(model_name, str) or not model_name.strip():
-        raise ModelError("A model needs a name.", "", 'Pass model_name="churn_pred".')
+        raise ModelError(
+            "A model needs a name.", f"model_name is {model_name!r}.", 'Pass model_name="churn_pred".'
+        )
     if not isinstance(version, str) or not version.strip() or len(version) > MAX_VERSION:
         raise ModelError(
             f"The version {version!r} cannot be used.",

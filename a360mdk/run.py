@@ -109,7 +109,11 @@ class Run(Base):
     def experiment(self) -> "Experiment":
         """The experiment it belongs to."""
         if self._experiment is None:
-            raise RunError("This run belongs to no experiment.", "", "Use experiment.run_experiment().")
+            raise RunError(
+                "This run belongs to no experiment.",
+                "It was made by hand.",
+                "Use experiment.run_experiment().",
+            )
         return self._experiment
 
     @property
@@ -204,7 +208,11 @@ class Run(Base):
 
     def __enter__(self) -> Self:
         if self.status is not None:
-            raise RunError("A run can be entered once.", "", "Call experiment.run_experiment() again.")
+            raise RunError(
+                "A run can be entered once.",
+                f"This one is {self.status} already.",
+                "Call experiment.run_experiment() again.",
+            )
         for name in _FILES:
             require(name, getattr(self, name))
         document = self.client.post(f"/experiments/{self.model_experiment_id}/runs", RunError)

@@ -109,7 +109,9 @@ def write(frame: "pandas.DataFrame", sink: Any, target_format: str) -> None:
         flat.to_json(sink, orient="records", date_format="iso")
     else:
         raise DatasetError(
-            f"{target_format!r} is not a format of data sets.", "", f"Choose one of {', '.join(WRITTEN)}."
+            f"The data set was not written as {target_format}.",
+            "That is not a format of data sets.",
+            f"Choose one of {', '.join(WRITTEN)}.",
         )
 
 
@@ -186,7 +188,9 @@ def to_target(frame: "pandas.DataFrame", target_format: str) -> Any:
         return frame.to_numpy()
     if target_format not in ("torch", "tensor", "pytorch"):
         raise DatasetError(
-            f"target_format {target_format!r} is unknown.", "", f"Use one of {', '.join(TARGETS)}."
+            f"The data set was not loaded: target_format {target_format!r} is unknown.",
+            "It names what comes back: a DataFrame, an array or a tensor.",
+            f"Use one of {', '.join(TARGETS)}.",
         )
     try:
         import torch

@@ -80,7 +80,7 @@ def plain_tree_numbers(model: Any) -> Iterator[None]:
     if any(getattr(part, "is_categorical_", None) is not None for part in boosted):
         raise RunError(
             "No converter to ONNX knows histogram gradient boosting with categorical features.",
-            "",
+            "It would take the categories for numbers and answer otherwise than the model.",
             "Encode the categories first (OrdinalEncoder, OneHotEncoder) and leave categorical_features out.",
         )
     from skl2onnx.common import tree_ensemble
