@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from a360mdk.artifacts import Artifact
     from a360mdk.datarepo import DataRepo
+    from a360mdk.datasource import DataSource
     from a360mdk.experiment import Experiment
     from a360mdk.filesystem import FileSystem
     from a360mdk.main import A360AI
@@ -24,6 +25,7 @@ _HOMES = {
     "A360AI": "a360mdk.main",
     "Artifact": "a360mdk.artifacts",
     "DataRepo": "a360mdk.datarepo",
+    "DataSource": "a360mdk.datasource",
     "Experiment": "a360mdk.experiment",
     "FileSystem": "a360mdk.filesystem",
     "Model": "a360mdk.model",
@@ -32,7 +34,7 @@ _HOMES = {
     "unload_ipython_extension": "a360mdk.ipython",
 }
 
-__all__ = ["A360AI", "Artifact", "DataRepo", "Experiment", "FileSystem", "Model", "Run"]
+__all__ = ["A360AI", "Artifact", "DataRepo", "DataSource", "Experiment", "FileSystem", "Model", "Run"]
 
 
 def __getattr__(name: str) -> Any:

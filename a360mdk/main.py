@@ -8,6 +8,7 @@ from a360mdk import definitions, experiment, flavors
 from a360mdk.cards import card
 from a360mdk.client import Client
 from a360mdk.datarepo import DataRepo
+from a360mdk.datasources import access
 from a360mdk.default_repo import DefaultRepo
 from a360mdk.exceptions import A360AIError, ConfigurationError, DataRepoError, ModelError
 from a360mdk.experiment import Experiment
@@ -16,6 +17,8 @@ from a360mdk.settings import Settings
 
 if TYPE_CHECKING:
     import pandas
+
+    from a360mdk.datasource import DataSource
 
 DEFAULT_VERSION = "1.0"
 
@@ -94,7 +97,11 @@ class A360AI(DefaultRepo):
         return self._experiment
 
     def remember_experiment(self, loaded: Experiment) -> None:
-        """Make an experiment the current one."""
+        """Make an experiment the current one.
+
+        Args:
+            loaded: the experiment.
+        """
         self._experiment = loaded
 
     # Data repos
@@ -121,7 +128,11 @@ class A360AI(DefaultRepo):
         return self.datarepo.filesystem
 
     def data_repo(self, repo_id: str) -> DataRepo:
-        """Return the data repo of an id."""
+        """Return the data repo of an id.
+
+        Args:
+            repo_id: as on the platform.
+        """
         if repo_id not in self._repos:
             self._repo_of(self.client.get(f"/data-repos/{repo_id}", DataRepoError))
         return self._repos[repo_id]
@@ -135,6 +146,9 @@ class A360AI(DefaultRepo):
 
     def get_datarepo(self, datarepo_name: str) -> DataRepo:
         """Return the data repo of a name.
+
+        Args:
+            datarepo_name: its name in the project.
 
         Raises:
             DataRepoError: the project has none of this name.
@@ -152,6 +166,9 @@ class A360AI(DefaultRepo):
     def set_default_datarepo(self, datarepo_name: str) -> None:
         """Make a data repo the one that data sets and artifacts go to.
 
+        Args:
+            datarepo_name: its name in the project.
+
         Raises:
             DataRepoError: the project has none of this name.
         """
@@ -167,6 +184,38 @@ class A360AI(DefaultRepo):
         if document["id"] not in self._repos:
             self._repos[document["id"]] = DataRepo.from_document(document, a360ai=self)
         return self._repos[document["id"]]
+
+    # Data sources
+
+    def list_datasources(self, datasource_type: str | None = None) -> "pandas.DataFrame":
+        """List the data sources of your groups.
+
+        The columns are name, description, datasource_type, database, schema and warehouse.
+
+        Args:
+            datasource_type: only those of one type, for example "snowflake".
+        """
+        return access.listing(self.client, datasource_type)
+
+    def connect_to_datasource(self, datasource_name: str, datasource_type: str) -> "DataSource":
+        """Connect to a data source, in its warehouse, database and schema.
+
+        Args:
+            datasource_name, datasource_type: as ``list_datasources`` shows them.
+
+        Raises:
+            DataSourceError: none of your groups has one of this name and type, or it does not answer.
+        """
+        return access.connect(self.client, datasource_name, datasource_type)
+
+    def close_datasource_connection(self, datasource: "DataSource") -> None:
+        """Close all connections of a data source.
+
+        Args:
+            datasource: what ``connect_to_datasource`` returned.
+        """
+        datasource.close()
+        print("Connection is closed")
 
     # Models and experiments
 
@@ -220,7 +269,13 @@ class A360AI(DefaultRepo):
         train_target: Any = None,
         **more: Any,
     ) -> Experiment:
-        """Load or create a model and an experiment of it; see ``Model.get_or_create_experiment``."""
+        """Load or create a model and an experiment of it; see ``Model.get_or_create_experiment``.
+
+        Args:
+            model_name, version: of the model.
+            experiment_name, model_flavor, train_features, train_target: of the experiment.
+            more: all else that ``Model.get_or_create_experiment`` takes.
+        """
         model = self.get_or_create_model(model_name, version)
         return model.get_or_create_experiment(
             experiment_name, model_flavor, train_features, train_target, **more
