@@ -25,6 +25,8 @@ class Action(StrEnum):
     USERS_LIST = "users:list"
     CREDENTIALS_MANAGE = "credentials:manage"
     VOLUME_ACCOUNTS_LIST = "volume-accounts:list"
+    DATA_SOURCES_LIST = "data-sources:list"
+    DATA_SOURCE_CONNECT = "data-source:connect"
     PROJECTS_LIST = "projects:list"
     PROJECT_CREATE = "project:create"
     PROJECT_VIEW = "project:view"
@@ -61,6 +63,8 @@ POLICY: Mapping[Action, Rule] = MappingProxyType(
         Action.USERS_LIST: Rule(_TEAM),
         Action.CREDENTIALS_MANAGE: Rule(_ADMIN),
         Action.VOLUME_ACCOUNTS_LIST: Rule(_DS),
+        Action.DATA_SOURCES_LIST: Rule(_DS),
+        Action.DATA_SOURCE_CONNECT: Rule(_DS),
         Action.PROJECTS_LIST: Rule(_TEAM),
         Action.PROJECT_CREATE: Rule(_DS),
         Action.PROJECT_VIEW: Rule(_TEAM, in_project=True),

@@ -2,13 +2,15 @@
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Discriminator, Field, RootModel, Tag
 from sqlalchemy.orm import Session
 
 from ..entities import Credential
 from ..services import credentials
+from . import data_sources as d
+from .problems import CHOICE, NO_CHOICE
 from .routing import AsyncCall, Call, Form, Page, PageQuery, View
 from .texts import DISPLAY_NAME
 
@@ -34,8 +36,8 @@ class S3Inputs(Form):
     )
 
 
-class S3InputsEdit(Form):
-    """What changes of an S3 account; what is left out stays."""
+class InputsEdit(d.DataSourceInputsEdit):
+    """What changes of an account; what is left out stays."""
 
     account_id: str | None = Field(None, pattern="^[0-9]{12}$")
     access_key: str = Field("", min_length=1, max_length=256)
@@ -45,19 +47,92 @@ class S3InputsEdit(Form):
     role_arn: str | None = Field(None, max_length=1000, pattern=ROLE)
 
 
-class CredentialForm(Form):
-    """A new credential (F084 to F087); data repos make their own (C03)."""
+class _CredentialForm(Form):
+    """What every new credential says (F084 to F087); data repos make their own (C03)."""
 
     name: str = Field(min_length=1, max_length=128, json_schema_extra=DISPLAY_NAME)
     description: str = Field(min_length=1, max_length=2000)
     category: Literal["data_source"] = "data_source"
-    service: Literal["aws_s3"] = "aws_s3"
     groups: list[str] = Field(min_length=1, max_length=100, description="Groups whose members may use it.")
+
+
+class S3CredentialForm(_CredentialForm):
+    """Buckets."""
+
+    service: Literal["aws_s3"] = "aws_s3"
     inputs: S3Inputs
+
+
+class SQLiteCredentialForm(_CredentialForm):
+    """A data source that is a file."""
+
+    service: Literal["sqlite"]
+    inputs: d.SQLiteInputs
+
+
+class PostgresCredentialForm(_CredentialForm):
+    """A data source in PostgreSQL."""
+
+    service: Literal["postgres"]
+    inputs: d.PostgresInputs
+
+
+class MySQLCredentialForm(_CredentialForm):
+    """A data source in MySQL or MariaDB."""
+
+    service: Literal["mysql"]
+    inputs: d.MySQLInputs
+
+
+class MSSQLCredentialForm(_CredentialForm):
+    """A data source in Microsoft SQL Server."""
+
+    service: Literal["mssql"]
+    inputs: d.MSSQLInputs
+
+
+class SnowflakeCredentialForm(_CredentialForm):
+    """A data source in Snowflake."""
+
+    service: Literal["snowflake"]
+    inputs: d.SnowflakeInputs
+
+
+class BigQueryCredentialForm(_CredentialForm):
+    """A data source in BigQuery."""
+
+    service: Literal["bigquery"]
+    inputs: d.BigQueryInputs
+
+
+def _chosen(body: Any) -> Any:
+    service = body.get("service", "aws_s3") if isinstance(body, dict) else getattr(body, "service", None)
+    return f"{CHOICE}{service}" if isinstance(service, str) else None
+
+
+class CredentialForm(
+    RootModel[
+        Annotated[
+            Annotated[S3CredentialForm, Tag(f"{CHOICE}aws_s3")]
+            | Annotated[SQLiteCredentialForm, Tag(f"{CHOICE}sqlite")]
+            | Annotated[PostgresCredentialForm, Tag(f"{CHOICE}postgres")]
+            | Annotated[MySQLCredentialForm, Tag(f"{CHOICE}mysql")]
+            | Annotated[MSSQLCredentialForm, Tag(f"{CHOICE}mssql")]
+            | Annotated[SnowflakeCredentialForm, Tag(f"{CHOICE}snowflake")]
+            | Annotated[BigQueryCredentialForm, Tag(f"{CHOICE}bigquery")],
+            Discriminator(
+                _chosen,
+                custom_error_type=NO_CHOICE,
+                custom_error_message=f"is none of {', '.join(credentials.SHOWN)}",
+            ),
+        ]
+    ]
+):
+    """A new credential: its service says which inputs it takes."""
 
     def spec(self) -> credentials.CredentialSpec:
         """What the use case takes."""
-        return credentials.CredentialSpec(**self.model_dump())
+        return credentials.CredentialSpec(**self.root.model_dump(by_alias=True))
 
 
 class CredentialEdit(Form):
@@ -66,7 +141,7 @@ class CredentialEdit(Form):
     name: str = Field("", min_length=1, max_length=128, json_schema_extra=DISPLAY_NAME)
     description: str = Field("", min_length=1, max_length=2000)
     groups: list[str] = Field(default_factory=list, min_length=1, max_length=100)
-    inputs: S3InputsEdit = Field(default_factory=S3InputsEdit)
+    inputs: InputsEdit = Field(default_factory=InputsEdit)
 
 
 class ConnectionView(View):
@@ -122,7 +197,7 @@ def get_credential(call: Call) -> CredentialView:
 
 def edit_credential(call: Call) -> CredentialView:
     """Change a credential"""
-    changes = call.body.model_dump(exclude_unset=True)
+    changes = call.body.model_dump(exclude_unset=True, by_alias=True)
     return CredentialView.model_validate(credentials.edit(call.session, call.context, call.entity, changes))
 
 

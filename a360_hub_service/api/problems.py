@@ -23,6 +23,10 @@ STATUS: dict[type[errors.A360Error], int] = {
 }
 
 
+CHOICE, NO_CHOICE = "service=", "no_such_service"
+"""What begins the tag of one of several forms, no field of theirs; and the error when there is no such."""
+
+
 class FieldProblem(BaseModel):
     """One field of the input and what is wrong with it."""
 
@@ -54,12 +58,19 @@ MOST_FIELDS = 200
 """Field problems that one document names."""
 
 
+def _field(path: tuple[int | str, ...]) -> str:
+    return ".".join(str(part) for part in path if not str(part).startswith(CHOICE))
+
+
 def _from_validation(error: ValidationError) -> Problem:
     if error.error_count() > MOST_FIELDS:  # naming a hundred thousand takes a second
         detail = f"{error.error_count():,} values of the input are wrong: it is something else altogether."
         return Problem(title=errors.Invalid.title, status=422, detail=detail, code="invalid")
     found = [
-        FieldProblem(field=".".join(str(part) for part in item["loc"]) or "body", message=item["msg"])
+        FieldProblem(
+            field=CHOICE.strip("=") if item["type"] == NO_CHOICE else _field(item["loc"]) or "body",
+            message=item["msg"],
+        )
         for item in error.errors(include_url=False, include_input=False, include_context=False)
     ]
     detail = "; ".join(f"{item.field}: {item.message}" for item in found[:5])

@@ -1,10 +1,11 @@
-"""The part of the table of routes that is about data repos and credentials."""
+"""The part of the table of routes that is about data repos, data sources and credentials."""
 
 from functools import partial
 
 from ..policy import Action as A
 from . import credentials as c
 from . import data as d
+from . import data_sources as s
 from . import files as f
 from . import projects as p
 from .routing import Page, PageQuery, Route
@@ -82,6 +83,26 @@ DATA = [
         upload=True,
     ),
     _data("DELETE", FILE, f.FileHandler, A.DATA_EDIT, query=f.DeleteQuery, status=204),
+]
+
+_sources = partial(Route, tag="Data sources")
+DATA_SOURCES = [
+    _sources(
+        "GET",
+        "/data-sources",
+        s.list_data_sources,
+        A.DATA_SOURCES_LIST,
+        Page[s.DataSourceView],
+        query=s.DataSourcesQuery,
+    ),
+    _sources(
+        "POST",
+        "/data-sources/{data_source_id}/connect",
+        s.connect_to_data_source,
+        A.DATA_SOURCE_CONNECT,
+        s.DataSourceAccessView,
+        fresh=True,
+    ),
 ]
 
 _credentials = partial(Route, fresh=True, tag="Credentials")

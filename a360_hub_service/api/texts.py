@@ -41,5 +41,9 @@ def _whole(value: Any) -> Any:
 
 Whole = Annotated[int, BeforeValidator(_whole)]
 """An integer as JSON Schema has it: 5.0 is one, too."""
+Port = Annotated[
+    int, Field(ge=1, le=65535, description="The usual one when left out."), BeforeValidator(_whole)
+]
+"""A TCP port."""
 Dimension = Annotated[int, Field(ge=0, lt=2**53), BeforeValidator(_whole)]
 """A size along one axis."""

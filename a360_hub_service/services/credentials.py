@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from ..backends.datasources import KINDS, DatabaseCheck, check_inputs
 from ..entities import Credential, DataRepo, GroupRole, utcnow
 from ..errors import A360Error, Conflict, FieldError, Invalid
 from . import volumes
@@ -15,8 +16,14 @@ from .naming import check_name
 from .paging import slice_by
 
 # What of a service's inputs may be shown, and what is encrypted and never shown again.
-SHOWN: dict[str, tuple[str, ...]] = {volumes.S3: ("account_id", "region", "endpoint_url", "role_arn")}
-SECRET: dict[str, tuple[str, ...]] = {volumes.S3: ("access_key", "access_secret")}
+SHOWN: dict[str, tuple[str, ...]] = {
+    volumes.S3: ("account_id", "region", "endpoint_url", "role_arn"),
+    **{name: kind.shown for name, kind in KINDS.items()},
+}
+SECRET: dict[str, tuple[str, ...]] = {
+    volumes.S3: ("access_key", "access_secret"),
+    **{name: kind.secret for name, kind in KINDS.items()},
+}
 # What says where volumes are; changing it under a data repo would lose its files.
 PLACE = ("region", "endpoint_url")
 SORTS = ("name", "service", "group", "last_connection")
@@ -59,17 +66,19 @@ def create(session: Session, context: Context, actor: Actor, spec: CredentialSpe
     Conflict
         If the name is taken.
     Invalid
-        For unknown groups.
+        For unknown groups, and for inputs that do not fit together.
     """
     _free_name(session, spec.name)
     _check_groups(session, spec.groups)
+    if spec.service in KINDS:
+        check_inputs(KINDS[spec.service], spec.inputs)
     row = Credential(
         name=spec.name,
         description=spec.description,
         category=spec.category,
         service=spec.service,
         settings={name: spec.inputs.get(name) for name in SHOWN[spec.service]},
-        secret=context.secrets.encrypt({name: spec.inputs[name] for name in SECRET[spec.service]}),
+        secret=context.secrets.encrypt({name: spec.inputs.get(name) for name in SECRET[spec.service]}),
         groups=sorted(set(spec.groups)),
         created_by=actor.name,
     )
@@ -85,6 +94,8 @@ def edit(session: Session, context: Context, row: Credential, changes: dict[str,
     ------
     Conflict
         For credentials of data repos, and for moving an account that data repos are in.
+    Invalid
+        For unknown groups, for inputs of other services, and for those that do not fit together.
     """
     _refuse_derived(row, "changed")
     repos = _repos_of(session, row)
@@ -94,6 +105,7 @@ def edit(session: Session, context: Context, row: Credential, changes: dict[str,
         _check_groups(session, changes["groups"])
         changes["groups"] = sorted(set(changes["groups"]))
     inputs = changes.pop("inputs", {})
+    _check_known(row.service, inputs)
     moved = [name for name in PLACE if name in inputs and inputs[name] != row.settings.get(name)]
     if moved and repos:
         raise Conflict(
@@ -104,8 +116,10 @@ def edit(session: Session, context: Context, row: Credential, changes: dict[str,
     for name, value in changes.items():
         setattr(row, name, value)
     row.settings = {name: inputs.get(name, row.settings.get(name)) for name in SHOWN[row.service]}
-    if new := {name: inputs[name] for name in SECRET[row.service] if inputs.get(name)}:
-        row.secret = context.secrets.encrypt({**context.secrets.decrypt(row.secret), **new})
+    secret = _changed_secret(row.service, context.secrets.decrypt(row.secret), inputs)
+    if row.service in KINDS:
+        check_inputs(KINDS[row.service], {**row.settings, **secret})
+    row.secret = context.secrets.encrypt(secret)
     for repo in repos:
         derived = session.get_one(Credential, repo.id)
         derived.secret, derived.groups = row.secret, row.groups
@@ -134,6 +148,8 @@ def connection(session: Session, context: Context, row: Credential) -> Callable[
     """What tests a credential: it may take long, needs no session, and raises if the test fails (F094)."""
     if row.category == volumes.DATA_REPO:
         return context.storages.open(session, session.get_one(DataRepo, row.id)).check
+    if row.service in KINDS:
+        return DatabaseCheck(row.service, {**row.settings, **context.secrets.decrypt(row.secret)})
     return context.storages.account(row.settings, context.secrets.decrypt(row.secret)).check
 
 
@@ -145,6 +161,26 @@ def test(connect: Callable[[], None]) -> dict[str, Any]:
         message = f"{error.detail} {error.hint}".strip()
         return {"at": utcnow().isoformat(), "ok": False, "message": message}
     return {"at": utcnow().isoformat(), "ok": True, "message": "The connection works."}
+
+
+def _check_known(service: str, inputs: dict[str, Any]) -> None:
+    known = (*SHOWN[service], *SECRET[service])
+    if unknown := [name for name in inputs if name not in known]:
+        raise Invalid(
+            f"A credential of {service} has no {', '.join(unknown)}.",
+            hint=f"It has {', '.join(known)}.",
+            errors=[FieldError(f"inputs.{name}", f"is no input of {service}") for name in unknown],
+        )
+
+
+def _changed_secret(service: str, present: dict[str, Any], inputs: dict[str, Any]) -> dict[str, Any]:
+    """The secret inputs after a change; a new proof of who asks replaces the one before."""
+    given = {name: inputs[name] for name in SECRET[service] if name in inputs}
+    proofs = KINDS[service].proofs if service in KINDS else ()
+    if any(given.get(name) for name in proofs):
+        present = {**present, **dict.fromkeys((*proofs, "private_key_passphrase"))}
+    merged = {**present, **given}
+    return {name: merged.get(name) for name in SECRET[service]}
 
 
 def _refuse_derived(row: Credential, what: str) -> None:

@@ -12,6 +12,7 @@ import httpx
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
+from a360_hub_service.api.credentials import InputsEdit
 from a360_hub_service.api.routes import ROUTES
 from a360_hub_service.app import openapi
 from tests.support.light_hub import LightHub
@@ -56,8 +57,23 @@ BEYOND_SCHEMA: dict[str, dict[str, str]] = {
     "DELETE /data-repos/{data_repo_id}/files/{key}": _KEY,
     "POST /projects": _ACCOUNT,
     "POST /projects/{project_id}/data-repos": _ACCOUNT,
-    "POST /credentials": {"groups": "name groups of the Hub"},
-    "PATCH /credentials/{credential_id}": {"groups": "name groups of the Hub"},
+    "POST /credentials": {
+        "groups": "name groups of the Hub",
+        "inputs.private_key": "is a key in PEM format",
+        "inputs.private_key_passphrase": "opens the private key",
+        "inputs.service_account": "is a key file",
+        **{
+            f"inputs.{name}": "exclude each other, and one is needed"
+            for name in ("password", "access_token", "oauth_token")
+        },
+    },
+    "PATCH /credentials/{credential_id}": {
+        "groups": "name groups of the Hub",
+        **{
+            f"inputs.{field.alias or name}": "is an input of the credential's service"
+            for name, field in InputsEdit.model_fields.items()
+        },
+    },
     "PUT /projects/{project_id}/collaborators/{user_name}": {"user_name": "names a user with a working role"},
     "POST /projects/{project_id}/workspaces": _WORKSPACE,
     "PATCH /workspaces/{workspace_id}": _WORKSPACE,

@@ -24,6 +24,23 @@ class Server:
     def __init__(self, url: str) -> None:
         self.url = url
 
+    def new_login(self) -> tuple[str, str, str]:
+        """Somebody who has to know a password: the folder of the server's socket, name and password."""
+        name, password = f"reader_{new_id()[-12:]}", f"pa55'@:/ {new_id()}"
+        engine = create_engine(self.url, isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            rules = Path(connection.scalar(text("SHOW hba_file")) or "")
+            literal = password.replace("'", "''")
+            connection.exec_driver_sql(f"CREATE ROLE \"{name}\" LOGIN PASSWORD '{literal}'")
+            rules.write_text(f"local all {name} scram-sha-256\n{rules.read_text()}")
+            connection.execute(text("SELECT pg_reload_conf()"))
+            counted = "SELECT count(*) FROM pg_hba_file_rules WHERE :name = ANY(user_name)"
+            assert connection.scalar(text(counted), {"name": name}) == 1
+        engine.dispose()
+        socket = make_url(self.url).query["host"]
+        assert isinstance(socket, str)
+        return socket, name, password
+
     def new_database(self) -> str:
         """Make an empty database; its URL."""
         name = f"a360_{new_id()}"

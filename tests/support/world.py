@@ -46,6 +46,13 @@ CREDENTIAL: dict[str, Any] = {
 }
 
 
+DATA_SOURCE: dict[str, Any] = {
+    "name": "A database that does not answer",
+    "description": "For tests.",
+    "service": "postgres",
+    "groups": list(GROUPS.values()),
+    "inputs": {"host": "127.0.0.1", "port": 9, "database": "sales", "user": "reader", "password": "secret"},
+}
 SPARES = {
     "/projects/{project_id}": "project_id",
     "/data-repos/{data_repo_id}": "data_repo_id",
@@ -129,6 +136,7 @@ def make(service: ServiceProcess, *, account: dict[str, Any] | None = None) -> W
         revised = lab.approved_model("revised")
         ids |= {
             "credential_id": ok(lab.admin.post("/credentials", json=credential))["id"],
+            "data_source_id": ok(lab.admin.post("/credentials", json=DATA_SOURCE))["id"],
             "project_id": project_id,
             "user_name": "engineer",
             "data_repo_id": lab.project["default_data_repo_id"],

@@ -15,6 +15,8 @@ MATRIX = {
     "users:list": {SCIENTIST, ENGINEER},
     "credentials:manage": {ADMIN},
     "volume-accounts:list": {SCIENTIST},
+    "data-sources:list": {SCIENTIST},
+    "data-source:connect": {SCIENTIST},
     "projects:list": {SCIENTIST, ENGINEER},
     "project:create": {SCIENTIST},
     "project:view": {SCIENTIST, ENGINEER},
