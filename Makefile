@@ -8,7 +8,7 @@ RUN := $(UV) run --no-sync
 PYTEST := $(RUN) pytest
 JOBS ?= 2
 
-.PHONY: demo up down test unit lint format rows openapi test-s3 bench base-image clean
+.PHONY: demo up down test unit lint format rows openapi docs test-s3 bench base-image clean
 
 demo: .venv/.hub            ## From data to a protected endpoint; ARGS=--exit ends with an exit code
 	$(RUN) python -m examples.demo $(ARGS)
@@ -47,6 +47,9 @@ rows: .venv/.dev            ## Which rows of the acceptance lists a passing test
 openapi: .venv/.dev         ## Write docs/openapi.json
 	$(RUN) python -c "from a360_hub_service.app import print_openapi; print_openapi()" > docs/openapi.json
 
+docs: .venv/.dev            ## The reference of the notebook kit, into docs/_build/kit-reference
+	$(RUN) python docs/reference.py docs/_build/kit-reference
+
 bench: .venv/.dev           ## Benchmarks, as ratios against a peer in the same run
 	@for file in benchmarks/bench_*.py; do echo "== $$file"; $(RUN) python $$file || exit 1; done
 
@@ -58,7 +61,7 @@ node_modules/.stamp: package-lock.json
 	@touch $@
 
 clean:                      ## Remove environments and caches; the state directory stays (it is yours)
-	rm -rf .venv .uv node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
+	rm -rf .venv .uv node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist docs/_build
 
 .uv/bin/uv:
 	python3 -m pip install --quiet --disable-pip-version-check --no-warn-script-location --target .uv uv

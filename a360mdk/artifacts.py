@@ -29,7 +29,15 @@ KINDS = {
 
 @dataclass(frozen=True)
 class Artifact:
-    """A file a run left in the data repo: its name, kind, key, size in bytes and SHA-256."""
+    """A file a run left in the data repo: its name, kind, key, size in bytes and SHA-256.
+
+    Args:
+        name, kind: what it is, as in ``KINDS``.
+        file_key: its key in the data repo.
+        size: in bytes.
+        sha256: of its content, in hexadecimal.
+        id: as on the platform; None before it is registered.
+    """
 
     name: str
     kind: str
@@ -40,7 +48,11 @@ class Artifact:
 
     @classmethod
     def from_document(cls, document: dict[str, Any]) -> "Artifact":
-        """Make it from the service's document."""
+        """Make it from the service's document.
+
+        Args:
+            document: a member of a run's ``artifacts``.
+        """
         return cls(**{name: document[name] for name in cls.__dataclass_fields__ if name in document})
 
     def document(self) -> dict[str, Any]:

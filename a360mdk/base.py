@@ -28,7 +28,12 @@ class Base:
 
     @classmethod
     def from_document(cls, document: dict[str, Any], **more: Any) -> Self:
-        """Make the object from the service's document; members the kit does not show are left out."""
+        """Make the object from the service's document; members the kit does not show are left out.
+
+        Args:
+            document: what the service answered.
+            more: fields it does not know, such as back references.
+        """
         known = {name: document[name] for name in cls.fields if name in document}
         return cls(**{**known, **more})
 

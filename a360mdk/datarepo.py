@@ -115,6 +115,9 @@ class DataRepo(Base):
     def delete_dataset(self, dataset: str | None = None, *, key: str | None = None) -> bool:
         """Delete a data set, named by ``dataset`` or by ``key``.
 
+        Args:
+            dataset, key: its key in the repo; one of them.
+
         Raises:
             DatasetError: no name given, two different ones, or nothing there.
         """

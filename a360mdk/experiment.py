@@ -118,7 +118,11 @@ class Experiment(Base):
             self._load({name: value})
 
     def update(self, changes: dict[str, Any]) -> None:
-        """Change fields on the platform and here."""
+        """Change fields on the platform and here.
+
+        Args:
+            changes: new values by field.
+        """
         if changes:
             document = self.interface.client.patch(f"/experiments/{self.id}", ExperimentError, changes)
             self._load({name: document[name] for name in self.fields if name in document})

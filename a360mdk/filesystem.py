@@ -113,6 +113,9 @@ class FileSystem:
     def path(self, key: str) -> str:
         """Full path of a key for pyarrow.
 
+        Args:
+            key: like ``folder/data.parquet``.
+
         Raises:
             FileSystemError: the key is empty, or leads out of the repo.
         """
@@ -128,40 +131,72 @@ class FileSystem:
     # Folders and single files
 
     def create_dir(self, directory: str) -> None:
-        """Create a folder, with the folders above it."""
+        """Create a folder, with the folders above it.
+
+        Args:
+            directory: its key.
+        """
         with self._errors(directory):
             self.arrow.create_dir(self.path(directory), recursive=True)
 
     def delete_dir(self, directory: str) -> None:
-        """Delete a folder and all in it."""
+        """Delete a folder and all in it.
+
+        Args:
+            directory: its key.
+        """
         with self._errors(directory):
             self.arrow.delete_dir(self.path(directory))
 
     def delete_dir_contents(self, directory: str) -> None:
-        """Empty a folder."""
+        """Empty a folder.
+
+        Args:
+            directory: its key.
+        """
         with self._errors(directory):
             self.arrow.delete_dir_contents(self.path(directory))
 
     def delete_file(self, file: str) -> None:
-        """Delete a file."""
+        """Delete a file.
+
+        Args:
+            file: its key.
+        """
         with self._errors(file):
             self.arrow.delete_file(self.path(file))
 
     def info(self, key: str) -> Any:
-        """Return pyarrow's FileInfo of a key, whether it exists or not."""
+        """Return pyarrow's FileInfo of a key, whether it exists or not.
+
+        Args:
+            key: of a file or folder.
+        """
         with self._errors(key):
             return self.arrow.get_file_info(self.path(key))
 
     def is_file(self, key: str) -> bool:
-        """Whether a file of this key exists."""
+        """Whether a file of this key exists.
+
+        Args:
+            key: of a file or folder.
+        """
         return bool(self.info(key).is_file)
 
     def get_file_info(self, file: str) -> dict[str, Any]:
-        """Return what pyarrow knows of a file, as a dictionary."""
+        """Return what pyarrow knows of a file, as a dictionary.
+
+        Args:
+            file: its key.
+        """
         return describe(self.info(file))
 
     def get_object(self, file: str) -> Any:
-        """Open a file for reading: a seekable ``pyarrow.NativeFile``."""
+        """Open a file for reading: a seekable ``pyarrow.NativeFile``.
+
+        Args:
+            file: its key.
+        """
         with self._errors(file):
             return self.arrow.open_input_file(self.path(file))
 
@@ -190,7 +225,11 @@ class FileSystem:
     def entries(
         self, subpath: str = "", recursive: bool = False, exclude_projects: bool = True
     ) -> Iterator[Any]:
-        """Yield pyarrow's FileInfo of what is in a folder, in the order of names."""
+        """Yield pyarrow's FileInfo of what is in a folder, in the order of names.
+
+        Args:
+            subpath, recursive, exclude_projects: as of :meth:`list_bucket`.
+        """
         import pyarrow.fs
 
         subpath = subpath.strip("/")
@@ -210,7 +249,13 @@ class FileSystem:
     # Whole files
 
     def write_dataset(self, data_object: Any, file_key: str, target_format: str = "parquet") -> None:
-        """Write an array, Series, DataFrame or tensor as parquet, csv or json."""
+        """Write an array, Series, DataFrame or tensor as parquet, csv or json.
+
+        Args:
+            data_object: an array, Series, DataFrame or tensor.
+            file_key: the key, with its suffix.
+            target_format: "parquet", "csv" or "json".
+        """
         from a360mdk import tables
 
         frame = tables.to_frame(data_object)
@@ -218,7 +263,12 @@ class FileSystem:
             tables.write(frame, sink, target_format)
 
     def write_file_from_remote(self, file_key: str, path: str | os.PathLike[str]) -> Stored:
-        """Download a file to a local path; a file there is replaced only when the download is whole."""
+        """Download a file to a local path; a file there is replaced only when the download is whole.
+
+        Args:
+            file_key: what to download.
+            path: the local file.
+        """
         target = resolve(path)
         target.parent.mkdir(parents=True, exist_ok=True)
         with self.get_object(file_key) as source, replacing(target) as sink, self._errors(file_key):
@@ -227,7 +277,13 @@ class FileSystem:
     def write_file_to_remote(
         self, file: str | os.PathLike[str], file_key: str, metadata: Mapping[str, str] | None = None
     ) -> Stored:
-        """Upload a local file; a bucket keeps the metadata with the object, a folder has no place for it."""
+        """Upload a local file; a bucket keeps the metadata with the object, a folder has no place for it.
+
+        Args:
+            file: what to upload.
+            file_key: the key it gets.
+            metadata: text by name, kept with an object of a bucket.
+        """
         source_path = resolve(file)
         try:
             size = source_path.stat().st_size
@@ -245,6 +301,9 @@ class FileSystem:
 
         A folder gets a temporary file beside the target and a rename; a bucket gets one upload of what was
         collected (in memory up to 16 MB, in a temporary file beyond).
+
+        Args:
+            file_key: the key it gets.
         """
         if self.local:
             target = Path(self.path(file_key))

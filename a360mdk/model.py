@@ -42,6 +42,10 @@ _PHASES = {
 class Model(Base):
     """A model of the project.
 
+    Args:
+        detail_url: address of the model's page, as the service gives it.
+        values: the fields of Attributes.
+
     Attributes:
         id, model_name, version, model_type: as on the platform.
         sub_status: its state, from Draft to Terminated.
@@ -89,7 +93,12 @@ class Model(Base):
 
     @classmethod
     def of(cls, document: dict[str, Any], a360ai: "A360AI") -> "Model":
-        """Make it from the service's document."""
+        """Make it from the service's document.
+
+        Args:
+            document: what the service answered.
+            a360ai: the interface.
+        """
         return cls.from_document(_with_phase(document), a360ai=a360ai, detail_url=document.get("detail_url"))
 
     @property

@@ -26,6 +26,10 @@ class Run(Base):
     and notebooks go to the data repo, then the run is registered with them. When the block raises, the run is
     marked failed with the error, and nothing is stored.
 
+    Args:
+        experiment: what it belongs to.
+        more: the fields of Attributes.
+
     Attributes:
         id, model_experiment_id: identifiers.
         metadata, hyperparameters, metrics: what was logged.
@@ -144,22 +148,37 @@ class Run(Base):
     # Logging
 
     def log_hyperparameters(self, hyperparameters: dict[str, Any]) -> None:
-        """Log hyperparameters; later values of a name win."""
+        """Log hyperparameters; later values of a name win.
+
+        Args:
+            hyperparameters: value by name.
+        """
         self._open("log_hyperparameters")
         self.hyperparameters.update(values.logged("hyperparameters", hyperparameters, RunError))
 
     def log_metrics(self, metrics: dict[str, Any]) -> None:
-        """Log metrics; later values of a name win."""
+        """Log metrics; later values of a name win.
+
+        Args:
+            metrics: number by name.
+        """
         self._open("log_metrics")
         self.metrics.update(values.logged("metrics", metrics, RunError))
 
     def log_metadata(self, metadata: dict[str, Any]) -> None:
-        """Log anything else worth keeping; ``run_time`` (seconds) is added by itself."""
+        """Log anything else worth keeping; ``run_time`` (seconds) is added by itself.
+
+        Args:
+            metadata: value by name.
+        """
         self._open("log_metadata")
         self.metadata.update(values.logged("metadata", metadata, RunError))
 
     def log_model(self, model: Any) -> None:
         """Log the trained model; of a search object the best estimator counts.
+
+        Args:
+            model: the fitted model, in memory.
 
         Raises:
             RunError: it is not fitted, or not a model of the experiment's flavor.
@@ -255,6 +274,9 @@ class Run(Base):
         """Mark the run failed; return whether the service knows.
 
         A silent service changes nothing for the user: the error itself is the news, and gets a note.
+
+        Args:
+            error: what ended the run.
         """
         self._load({"status": "failed"})
         body = {

@@ -39,7 +39,11 @@ class ONNXModel:
 
     @classmethod
     def from_bytes(cls, graph: bytes) -> "ONNXModel":
-        """Load a serialised graph that is already in memory."""
+        """Load a serialised graph that is already in memory.
+
+        Args:
+            graph: its bytes.
+        """
         model = cls.__new__(cls)
         model._open(graph, "memory")
         return model
@@ -96,7 +100,11 @@ class ONNXModel:
         return list(self._session.run(None, feeds_by_name(data, self._inputs)))
 
     def transform(self, data: Any) -> np.ndarray[Any, Any]:
-        """Transform rows with a preprocessor's graph; input as in :meth:`predict`, output (rows, columns)."""
+        """Transform rows with a preprocessor's graph; input as in :meth:`predict`, output (rows, columns).
+
+        Args:
+            data: rows, as :meth:`predict` takes them.
+        """
         return self._first_output(data)
 
     def _first_output(self, data: Any) -> np.ndarray[Any, Any]:
