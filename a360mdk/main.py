@@ -101,9 +101,6 @@ class A360AI(DefaultRepo):
 
         Args:
             loaded: the experiment.
-
-        Args:
-            loaded: the experiment.
         """
         self._experiment = loaded
 
@@ -135,9 +132,6 @@ class A360AI(DefaultRepo):
 
         Args:
             repo_id: as on the platform.
-
-        Args:
-            repo_id: as on the platform.
         """
         if repo_id not in self._repos:
             self._repo_of(self.client.get(f"/data-repos/{repo_id}", DataRepoError))
@@ -152,9 +146,6 @@ class A360AI(DefaultRepo):
 
     def get_datarepo(self, datarepo_name: str) -> DataRepo:
         """Return the data repo of a name.
-
-        Args:
-            datarepo_name: its name in the project.
 
         Args:
             datarepo_name: its name in the project.
@@ -174,9 +165,6 @@ class A360AI(DefaultRepo):
 
     def set_default_datarepo(self, datarepo_name: str) -> None:
         """Make a data repo the one that data sets and artifacts go to.
-
-        Args:
-            datarepo_name: its name in the project.
 
         Args:
             datarepo_name: its name in the project.
@@ -282,11 +270,6 @@ class A360AI(DefaultRepo):
         **more: Any,
     ) -> Experiment:
         """Load or create a model and an experiment of it; see ``Model.get_or_create_experiment``.
-
-        Args:
-            model_name, version: of the model.
-            experiment_name, model_flavor, train_features, train_target: of the experiment.
-            more: all else that ``Model.get_or_create_experiment`` takes.
 
         Args:
             model_name, version: of the model.
