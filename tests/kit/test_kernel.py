@@ -55,6 +55,11 @@ def test_every_kernel_has_a360ai(workspace: Workspace) -> None:
         assert run_cell(client, "import os; print(os.environ['A360_IMAGE'].split('-')[-1])")[0] == "sklearn\n"
         shown, error = run_cell(client, "a360ai.get_or_create_model('churn').get_model_detail_page()")
         assert "<a href=" in shown
+        assert "churn 1.0: Draft" in run_cell(client, "%a360 status")[0]
+        code = "%a360 status --model ch"
+        found = client.complete(code, reply=True, timeout=30)["content"]
+        assert [code[: found["cursor_start"]] + each for each in found["matches"]] == [f"{code}urn"]
+        assert "invalid choice" in run_cell(client, "%a360 stats")[1]  # stops "Run all", too
         assert (
             run_cell(client, "%reload_ext a360mdk.ipython\nprint(type(a360ai).__module__)")[0]
             == "a360mdk.main\n"

@@ -1,21 +1,37 @@
 """The magics in a shell of IPython, against the real service."""
 
-import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from IPython.core.completer import provisionalcompleter
 from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
 
 from a360mdk.magics import completion
 from tests.kit.conftest import Workspace, make_workspace
-from tests.support.delivery import PREDICTION, ROW, Delivery, call, delivery_service
-from tests.support.service import free_port
+from tests.support.delivery import call, delivery_service, make_repository, ok
+from tests.support.samples import ROOT, samples
+from tests.support.service import ServiceProcess, free_port
 
+PAGE = ROOT / "docs" / "magics.md"
+WINE = """
+import numpy as np
+import pandas as pd
+from sklearn.ensemble import RandomForestRegressor
+from sklearn.model_selection import train_test_split
+rng = np.random.default_rng(3)
+wine = pd.DataFrame({name: rng.normal(5, 2, 120).round(2) for name in ("alcohol", "acidity")})
+wine["quality"] = wine.alcohol - wine.acidity
+a360ai.write_dataset(wine, "wine.csv")
+X, y = wine.drop(columns="quality"), wine["quality"]
+X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=0)
+model = a360ai.get_or_create_model("wine")
+experiment = model.get_or_create_experiment("Forest", "sklearn", X_train, y_train)
+"""
 SET_UP = """
 import numpy as np
 from sklearn.linear_model import LinearRegression
@@ -230,33 +246,56 @@ def test_tab_waits_for_nobody(shell: Shell, monkeypatch: Any) -> None:
     assert time.monotonic() - began < 1  # the client alone tries for longer than that
 
 
-def test_package_and_publish(tmp_path: Path, monkeypatch: Any, capsys: Any) -> None:
+def review(service: ServiceProcess, model_id: str, project_id: str) -> None:
+    """Have a model approved."""
+    with service.client("scientist") as mine, service.client("reviewer") as theirs:
+        ok(mine.put(f"/projects/{project_id}/collaborators/reviewer"))
+        ok(mine.post(f"/models/{model_id}/submit", json={"reviewer": "reviewer"}))
+        ok(theirs.post(f"/models/{model_id}/approve", json={}))
+
+
+@pytest.mark.row("M041", "M042", "M043")
+def test_what_the_page_says_from_the_first_run_to_a_call(
+    tmp_path: Path, monkeypatch: Any, capsys: Any
+) -> None:
+    (yaml_sample,) = samples(PAGE, "yaml")
+    look, frames, cell, deliver, define = (sample.text for sample in samples(PAGE, "ipython"))
     with delivery_service(tmp_path / "service") as service:
-        delivery = Delivery(service, tmp_path / "code").approve()
         workspace = make_workspace(service, tmp_path / "home", monkeypatch)
-        monkeypatch.setenv("A360_PROJECT_ID", delivery.model["project_id"])
-        monkeypatch.setenv("JUPYTERHUB_API_TOKEN", "test-engineer")
         shell = Shell(tmp_path / "ipython", capsys)
         try:
-            package = f"%a360 package --model linear --git {delivery.repository} --script"
-            assert "no file other.py" in shell.refused(f"{package} other.py --wait")
-            shell.run(f"sample = {json.dumps(json.dumps(ROW))}")
-            shell.run(f"{package} predict.py --validation-input sample --validation-output 8 --wait")
+            shell.run(WINE)
+            shell.run(cell)
+            shell.run(frames)
+            names = shell.shell.user_ns
+            assert list(names["wines"].base_name) == ["wine.csv"]
+            assert list(names["best"]["metadata_features"]) == [2]
+            shell.run("model.set_final_run(experiment, best.id.values[0])")
+            review(service, names["model"].id, workspace.project["id"])
+            repository = make_repository(tmp_path / "code")
+            refused = f"%a360 package --git {repository} --script other.py --wait"
+            assert "no file other.py" in shell.refused(refused)
+            shell.run(f"repository = {repository!r}")
+            shell.run(deliver)
             said = shell.said()
-            assert "The package is ready (bundle" in said
-            assert "commit" in said
-            shell.run("%a360 publish --model linear --key-into secret --wait")
-            said = shell.said()
-            key = shell.shell.user_ns["secret"]
+            key = names["wine_key"]
             assert key.startswith("a360_")
             assert key not in said
-            url = delivery.endpoint()["url"]
+            assert "The package is ready (bundle" in said
+            url = ok(workspace.client.get(f"/models/{names['model'].id}/endpoint"))["url"]
             assert f"{url} answers, 1 of 1 replicas." in said
-            assert call(url, key).json() == {"prediction": PREDICTION}
-            assert "Published" in shell.refused("%a360 publish --model linear")
-            shell.run("%a360 status --model linear")
-            assert f"Endpoint:  {url}: running" in shell.said()
-            delivery.withdraw()
+            (expected,) = names["forest"].predict(names["sample"])
+            answer = call(url, key, names["sample"]).json()
+            assert answer["prediction"] == pytest.approx(expected, rel=1e-5)
+            assert "Published" in shell.refused("%a360 publish")
+            shell.run(look)
+            assert f"{url}: running" in shell.said()
+            ok(workspace.client.post(f"/models/{names['model'].id}/withdraw"))
+
+            Path("wine.yaml").write_text(yaml_sample.text)
+            shell.run(define)
+            assert [each["experiment_name"] for each in yaml.safe_load(Path("exported.yaml").read_text())[
+                "experiments"]] == ["Forest", "Signature only"]  # fmt: skip
         finally:
             shell.close()
             workspace.close()
