@@ -76,6 +76,9 @@ def test_a_workspace_opens_jupyterlab_of_its_project(
 @pytest.mark.row("M003", "M004")
 def test_kernels_know_the_kit_without_an_import(kernel: Kernel) -> None:
     assert "<A360 AI Interface for project: Customer Churn>" in kernel.run("a360ai")
+    assert "Customer Churn data" in kernel.run("%a360 status")
+    kernel.run("experiment = a360ai.get_or_create_experiment('m', '1.0', 'e', 'sklearn', [[1.0]], [1.0])")
+    assert "of e: finished." in kernel.run("%%a360_run experiment --metrics score\nscore = 1")
 
 
 def test_a_kernel_may_call_the_service_but_not_the_hub(kernel: Kernel) -> None:
