@@ -1,7 +1,9 @@
 """The samples of the documents, run as a reader would run them, one after the other."""
 
 import shutil
+import sqlite3
 import subprocess
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from tests.support.samples import ROOT, Sample, samples
 
 pytestmark = [pytest.mark.xdist_group("e2e"), pytest.mark.slow, pytest.mark.timeout(600)]
 DOCS = ROOT / "docs"
+CELLAR = {"name": "Cellar", "description": "Bottles", "service": "sqlite", "groups": ["Data Scientists"]}
 
 
 @pytest.fixture
@@ -33,6 +36,8 @@ def reader(
     wine = pd.DataFrame({name: rng.normal(5, 2, 120).round(2) for name in ("alcohol", "acidity", "colour")})
     wine["quality"] = (wine["alcohol"] > wine["acidity"]).astype(int)
     wine.to_csv("wine.csv", index=False)
+    with closing(sqlite3.connect("cellar.db")) as cellar:
+        cellar.executescript("CREATE TABLE bottles (grape TEXT); INSERT INTO bottles VALUES ('Riesling')")
     for name in ("exploration", "preparation", "training"):
         Path(f"{name}.ipynb").write_text('{"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}')
     return tmp_path
@@ -56,6 +61,8 @@ def test_what_data_scientists_and_callers_read_works(
 ):
     blocks = samples(DOCS / "data-scientists.md", "python")
     (script,) = filter(is_script, blocks)
+    admin = Person.sign_in(running.url, "admin", running.password)
+    cellar = admin.api("POST", "/credentials", **CELLAR, inputs={"database": str(reader / "cellar.db")})
     monkeypatch.setenv("A360_REPOSITORY", commit_script(script, reader))
     names: dict[str, Any] = {}
     for block in blocks:
@@ -66,6 +73,12 @@ def test_what_data_scientists_and_callers_read_works(
             )
         if not is_script(block):
             exec(block.compiled(), names)
+    admin.api("DELETE", f"/credentials/{cellar['id']}")
+    admin.close()
+    assert names["bottles"].to_dict("records") == [{"grape": "Riesling", "bottles": 1}]
+    for block in samples(DOCS / "notebook-kit.md", "python"):
+        if "DataSource" in block.text:
+            exec(block.compiled(), {})
     line.stop_workspace(people["scientist"], names["workspace"])
     assert names["workspace"]["status"] == "running"
     assert names["endpoint"]["status"] == "running"
@@ -91,8 +104,9 @@ def test_what_administrators_read_works(running: Platform, reader: Path, monkeyp
     for block in blocks[:-1]:
         exec(block.compiled(), names)
     listed = admin.api("GET", "/credentials")["items"]
-    assert "Data lake" in [credential["name"] for credential in listed]
+    assert {"Data lake", "Orders"} <= {credential["name"] for credential in listed}
     assert "example-secret" not in str(listed)
     exec(blocks[-1].compiled(), names)
+    admin.api("DELETE", f"/credentials/{names['database']['id']}")
     assert "Data lake" not in [credential["name"] for credential in admin.listing("/credentials")]
     admin.close()

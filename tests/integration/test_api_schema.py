@@ -74,6 +74,7 @@ BEYOND_SCHEMA: dict[str, dict[str, str]] = {
             for name, field in InputsEdit.model_fields.items()
         },
     },
+    "POST /credentials/{credential_id}/test": {"service": "is one whose driver is installed"},
     "PUT /projects/{project_id}/collaborators/{user_name}": {"user_name": "names a user with a working role"},
     "POST /projects/{project_id}/workspaces": _WORKSPACE,
     "PATCH /workspaces/{workspace_id}": _WORKSPACE,

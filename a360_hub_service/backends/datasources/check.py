@@ -7,7 +7,7 @@ from a360mdk.datasources import engines
 from a360mdk.datasources.login import Login
 from a360mdk.exceptions import DataSourceError
 
-from ...errors import Invalid, OutsideFailure
+from ...errors import FieldError, Invalid, OutsideFailure
 
 SECONDS = 20.0
 """Longest a test takes, whatever a driver makes of its own limits."""
@@ -31,6 +31,7 @@ class DatabaseCheck:
                 f"The service cannot test data sources of type {database_type}: the driver is not installed.",
                 hint=f"Ask the operator to install the extra “{extra}” (pip install 'a360[{extra}]'). "
                 "Notebooks can use the data source without it.",
+                errors=[FieldError("service", f"needs the extra {extra} where the service runs")],
             ) from None
         self._login = Login.from_document({"datasource_type": database_type, **inputs})
         self._seconds = seconds
