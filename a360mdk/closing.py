@@ -12,6 +12,7 @@ from a360mdk.artifacts import Artifact
 from a360mdk.client import Unreachable, refusal, unreachable_text
 from a360mdk.exceptions import FileSystemError, RunError
 from a360mdk.flavors.base import Conversion, Flavor, InputSchema
+from a360mdk.progress import Meter
 from a360mdk.transfer import HashingWriter
 
 if TYPE_CHECKING:
@@ -77,17 +78,27 @@ def close(run: "Run") -> list[Artifact]:
 
 
 def _write_all(run: "Run", writer: Writer) -> None:
+    """Write one artifact after the other, and show which one where that takes long."""
+    with Meter("Close the run: preprocessor", 4, " artifacts") as meter:
+        _write_in_turn(run, writer, meter)
+
+
+def _write_in_turn(run: "Run", writer: Writer, meter: Meter) -> None:
     flavor = flavors.get(run.experiment.model_flavor)
     sample = parity.sample(run.train_features)
     if run.preprocessor is not None:
         _write_preprocessor(run, writer, sample)
         sample = _as_the_model_takes_it(run, flavor, sample)
+    meter.advance(label="Close the run: model")
     if run.trained_model is not None:
         _write_model(run, writer, flavor, sample)
+    meter.advance(label="Close the run: baseline")
     if run.baseline:
         with writer.open(artifacts.BASELINE, ".json") as sink:
             sink.write(json.dumps(run.baseline, allow_nan=False).encode())
+    meter.advance(label="Close the run: notebooks")
     _write_notebooks(run, writer)
+    meter.advance()
 
 
 def _write_notebooks(run: "Run", writer: Writer) -> None:

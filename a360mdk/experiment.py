@@ -10,6 +10,7 @@ from a360mdk.base import Base
 from a360mdk.cards import card
 from a360mdk.exceptions import ExperimentError
 from a360mdk.notebooks import require
+from a360mdk.progress import watched
 from a360mdk.run import Run
 
 if TYPE_CHECKING:
@@ -145,7 +146,8 @@ class Experiment(Base):
 
         fixed = ["id", "dataset", "artifact_paths", *(["status", "error"] if include_failed else [])]
         rows = []
-        for run in self.interface.client.items(f"/experiments/{self.id}/runs", ExperimentError):
+        found = self.interface.client.items(f"/experiments/{self.id}/runs", ExperimentError)
+        for run in watched(found, "List runs", " runs"):
             if run["status"] != "finished" and not include_failed:
                 continue
             paths = {artifact["name"]: artifact["file_key"] for artifact in run.get("artifacts") or []}

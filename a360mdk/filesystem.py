@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from a360mdk import s3_metadata
 from a360mdk.exceptions import ConfigurationError, FileSystemError
+from a360mdk.progress import Meter
 from a360mdk.storage_errors import storage_error
 from a360mdk.transfer import HashingWriter, Stored, copy
 from a360runtime.paths import resolve
@@ -309,8 +310,8 @@ class FileSystem:
             target = Path(self.path(file_key))
             with self._errors(file_key):
                 target.parent.mkdir(parents=True, exist_ok=True)
-            with self._errors(file_key), replacing(target) as file:
-                yield HashingWriter(file)
+            with self._errors(file_key), replacing(target) as file, Meter(f"Write {target.name}") as meter:
+                yield HashingWriter(file, meter)
             return
         with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY) as collected:
             yield HashingWriter(cast(BinaryIO, collected))

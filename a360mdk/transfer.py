@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
+from a360mdk.progress import Meter
+
 CHUNK = 1 << 22
 PROGRESS_FROM = 8_000_000
 
@@ -51,11 +53,17 @@ def copy(source: Any, sink: Any, total: int | None, label: str) -> Stored:
 
 
 class HashingWriter(io.BufferedIOBase):
-    """A writable that passes everything on and knows size and checksum of what went through."""
+    """A writable that passes everything on and knows size and checksum of what went through.
 
-    def __init__(self, sink: BinaryIO) -> None:
+    Args:
+        sink: where it goes.
+        meter: is told of the bytes.
+    """
+
+    def __init__(self, sink: BinaryIO, meter: Meter | None = None) -> None:
         super().__init__()
         self._sink = sink
+        self._meter = meter
         self._digest = hashlib.sha256()
         self._size = 0
 
@@ -69,6 +77,8 @@ class HashingWriter(io.BufferedIOBase):
         self._sink.write(view)
         self._digest.update(view)
         self._size += view.nbytes
+        if self._meter is not None:
+            self._meter.advance(view.nbytes)
         return view.nbytes
 
     def tell(self) -> int:
