@@ -286,16 +286,16 @@ def test_nothing_is_published_that_nobody_else_approved(tmp_path: Path) -> None:
     database.upgrade()
     ModelLife.database = database
     seen.clear()
+    limits = settings(
+        max_examples=60, stateful_step_count=60, deadline=None, suppress_health_check=list(HealthCheck)
+    )
+    far = {State.NEEDS_REVISIONS, State.PUBLISHED}
     try:
-        run_state_machine_as_test(
-            ModelLife,
-            settings=settings(
-                max_examples=60,
-                stateful_step_count=60,
-                deadline=None,
-                suppress_health_check=list(HealthCheck),
-            ),
-        )
+        # Chance may keep sixty lives from getting far; then some more are lived.
+        for _ in range(5):
+            run_state_machine_as_test(ModelLife, settings=limits)
+            if far <= seen:
+                break
     finally:
         database.close()
-    assert {State.NEEDS_REVISIONS, State.PUBLISHED} <= seen, "the machine did not get far"
+    assert far <= seen, "the machine did not get far"
