@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from a360mdk.datasources.login import Login, Secret, scrub
+from a360mdk.datasources.login import Login, Secret, SecretBytes, scrub
 from a360mdk.exceptions import DataSourceError
 from a360runtime.paths import resolve
 
@@ -171,7 +171,7 @@ def _snowflake_proof(login: Login) -> dict[str, Any]:
     return {}
 
 
-def _key_bytes(login: Login) -> bytes:
+def _key_bytes(login: Login) -> SecretBytes:
     """The private key as Snowflake's driver takes it."""
     from cryptography.hazmat.primitives import serialization
 
@@ -179,9 +179,8 @@ def _key_bytes(login: Login) -> bytes:
     key = serialization.load_pem_private_key(
         (login.private_key or "").encode(), phrase.encode() if phrase else None
     )
-    return key.private_bytes(
-        serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
+    der, pkcs8 = serialization.Encoding.DER, serialization.PrivateFormat.PKCS8
+    return SecretBytes(key.private_bytes(der, pkcs8, serialization.NoEncryption()))
 
 
 def session_statements(login: Login) -> list[str]:

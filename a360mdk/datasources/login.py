@@ -29,6 +29,15 @@ class Secret(str):
         return repr(HIDDEN)
 
 
+class SecretBytes(bytes):
+    """The same of bytes."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return repr(HIDDEN)
+
+
 SECRETS = (
     "password",
     "private_key",

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
+from IPython.core.ultratb import VerboseTB
 from sqlalchemy import create_engine
 from sqlalchemy.dialects.mssql import pymssql
 
@@ -86,7 +87,9 @@ def test_snowflake_is_shown_one_proof() -> None:
             {"authenticator": "SNOWFLAKE_JWT", "private_key": key.private_bytes(der, pkcs8, plain)},
         ),
     ]:
-        assert engines.driver_arguments(login("snowflake", account="a", **given)) == {**waits, **proof}
+        told = engines.driver_arguments(login("snowflake", account="a", **given))
+        assert told == {**waits, **proof}
+        assert repr(told).count("***") == 1, "drivers' frames show what they are called with"
 
 
 def test_encryption_is_asked_for_in_each_drivers_way() -> None:
@@ -129,6 +132,17 @@ def test_nothing_that_is_printed_holds_a_secret(tmp_path: Path, caplog: pytest.L
     assert not [text for text in (*shown, caplog.text) if WORD in text]
     with pytest.raises(DataSourceError, match="not copied or stored"):
         pickle.dumps(source)
+
+
+@pytest.mark.parametrize("database_type", ["postgres", "mysql"])
+def test_tracebacks_with_all_variables_hold_no_secret(database_type: str) -> None:
+    source = DataSource("sales", "reader", WORD, "127.0.0.1:9", database_type=database_type)
+    for call in (lambda: source.query("SELECT 1"), lambda: source.connection.connect()):
+        with pytest.raises(DataSourceError) as caught:
+            call()
+        shown = VerboseTB().text(caught.type, caught.value, caught.tb)
+        assert "There is no connection" in shown
+        assert WORD not in shown
 
 
 def test_texts_are_scrubbed() -> None:
