@@ -19,6 +19,7 @@ ONE_DATABASE = {
     "test_definitions.py",
     "test_kernel.py",
     "test_magics.py",
+    "test_progress.py",
 }
 """What the service hardly takes part in: its database makes no difference there."""
 
