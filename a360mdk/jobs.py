@@ -36,7 +36,7 @@ def follow(client: Client, job_id: str) -> Iterator[dict[str, Any]]:
                 last, lost = int(event["seq"]), 0
                 yield event
             reason = "the stream of events ended early"
-        except requests.RequestException as failure:
+        except (requests.RequestException, ValueError) as failure:  # ValueError: half an event
             reason = f"the connection was lost ({type(failure).__name__})"
         lost += 1
         if lost == _ATTEMPTS:
@@ -64,8 +64,8 @@ def wait(client: Client, job_id: str) -> dict[str, Any]:
 
 def _stream(client: Client, job_id: str, after: int) -> Iterator[dict[str, Any] | None]:
     """Yield events of one connection; None when the job has told all."""
-    headers = {"Accept": "text/event-stream", "Last-Event-ID": str(after)}
-    with client.open(f"/jobs/{job_id}/events", headers, (CONNECT_SECONDS, READ_SECONDS)) as response:
+    path, headers = f"/jobs/{job_id}/events?after={after}", {"Accept": "text/event-stream"}
+    with client.open(path, headers, (CONNECT_SECONDS, READ_SECONDS)) as response:
         if not response.ok:
             raise refusal(response, ModelError)
         kind = ""

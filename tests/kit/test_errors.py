@@ -31,6 +31,7 @@ def says(part: ast.expr) -> bool:
     return not (isinstance(part, ast.Constant) and not part.value)
 
 
+@pytest.mark.row(*NAMES.values())
 @pytest.mark.parametrize("path", sorted(KIT.rglob("*.py")), ids=lambda path: str(path.relative_to(KIT)))
 def test_each_error_is_made_of_three_parts(path: Path) -> None:
     for call in made(ast.parse(path.read_text())):
@@ -38,16 +39,3 @@ def test_each_error_is_made_of_three_parts(path: Path) -> None:
             continue  # three parts made elsewhere
         assert len(call.args) == 3, f"{path}:{call.lineno} gives {len(call.args)} parts of 3"
         assert all(map(says, call.args)), f"{path}:{call.lineno} has an empty part"
-
-
-@pytest.mark.row(*NAMES.values())
-@pytest.mark.parametrize("name", NAMES)
-def test_each_class_keeps_the_parts(name: str) -> None:
-    kind = getattr(exceptions, name)
-    error = kind("It failed.", "The disk is full.", "Delete something.", code="full", status=507)
-    assert kind.__bases__[-1] is Exception or Exception in kind.__mro__[1:3]
-    assert (error.what, error.why, error.hint) == ("It failed.", "The disk is full.", "Delete something.")
-    assert (error.code, error.status) == ("full", 507)
-    assert str(error) == "It failed.\nThe disk is full.\nDelete something."
-    assert str(kind("It failed.")) == "It failed."
-    assert kind.__doc__
