@@ -61,6 +61,7 @@ def test_the_demo_goes_from_data_to_equal_answers_and_leaves_nothing_running(hom
     assert not left_over(home)
 
 
+@pytest.mark.long
 @pytest.mark.docker
 @pytest.mark.row("F287", "F359")
 def test_with_an_engine_the_model_becomes_a_container_on_the_platform_that_runs_already(

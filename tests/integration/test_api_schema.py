@@ -204,18 +204,18 @@ def tags(*names: str) -> list[str]:
 @pytest.mark.parametrize(
     ("user", "options"),
     [
-        ("scientist", ["--phases", "coverage,fuzzing,stateful", "--max-examples", "5"]),
+        ("scientist", ["--phases", "coverage,fuzzing,stateful", "--max-examples", "2"]),
         (
             "admin",
             [
-                *("--phases", "coverage,fuzzing", "--max-examples", "6", *tags("Credentials")),
+                *("--phases", "coverage,fuzzing", "--max-examples", "3", *tags("Credentials")),
                 *("--exclude-operation-id", "create_credential"),
             ],
         ),
         # Its body is one of seven forms: to cover each field of each takes as long as all the rest.
         (
             "admin",
-            ["--phases", "fuzzing", "--max-examples", "40", "--include-operation-id", "create_credential"],
+            ["--phases", "fuzzing", "--max-examples", "20", "--include-operation-id", "create_credential"],
         ),
         ("reviewer", ["--phases", "fuzzing", "--max-examples", "4", *tags("Review")]),
         ("engineer", ["--phases", "fuzzing", "--max-examples", "3", *tags("Packages", "Endpoints")]),

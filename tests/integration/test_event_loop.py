@@ -18,8 +18,8 @@ from tests.support.delivery import Delivery, delivery_service
 from tests.support.s3 import moto_server
 from tests.support.service import ServiceProcess, project_form
 
-# Measures against a limit of time: they run by themselves, after the others (see the Makefile).
-pytestmark = pytest.mark.alone
+# Measures against a limit of time run by themselves, after the others (see the Makefile).
+alone = pytest.mark.alone
 
 BUDGET_MS = 50
 WATCHED = f"c.A360HubService.loop_budget_ms = {BUDGET_MS}\n"
@@ -44,6 +44,7 @@ def held_up(work: Callable[[], Awaitable[None]]) -> LoopWatch:
     return watch
 
 
+@alone
 @pytest.mark.usefixtures("restored")
 def test_the_watch_sees_what_blocks() -> None:
     async def blocks() -> None:
@@ -68,6 +69,7 @@ def test_what_a_callback_is_charged_with() -> None:
     assert charge(start, Moment(80 * ms, 1 * ms, 79 * ms)) == 1 * ms, "a machine that is busy with others"
 
 
+@alone
 @pytest.mark.usefixtures("restored")
 def test_the_watch_sees_another_thread_that_keeps_the_interpreter() -> None:
     done = threading.Event()
@@ -90,6 +92,7 @@ def test_the_watch_sees_another_thread_that_keeps_the_interpreter() -> None:
     assert watch.max_ms > 20
 
 
+@alone
 @pytest.mark.usefixtures("restored")
 def test_the_watch_does_not_mind_waiting() -> None:
     async def waits() -> None:
@@ -126,6 +129,7 @@ def test_without_a_budget_nothing_is_watched(service: ServiceProcess) -> None:
     assert "loop_max_ms" not in httpx.get(f"{service.url}/health").json()
 
 
+@alone
 def test_no_operation_holds_up_the_loop(watched: ServiceProcess) -> None:
     scene = world.make(watched)
     with watched.client("scientist") as client:
@@ -140,6 +144,7 @@ def test_no_operation_holds_up_the_loop(watched: ServiceProcess) -> None:
     demand_free_loop(watched)
 
 
+@alone
 def test_load_does_not_hold_up_the_loop(watched: ServiceProcess) -> None:
     with watched.client("scientist") as client:
         project = client.post("/projects", json=project_form("P", "busy")).json()
@@ -205,7 +210,8 @@ def shapes(size: int) -> Iterator[bytes]:
     yield b'"' * size
 
 
-@pytest.mark.parametrize("size", [30_000, 60_000, 250_000, MEGABYTE - 100])
+@alone
+@pytest.mark.parametrize("size", [60_000, MEGABYTE - 100])
 def test_no_body_holds_up_the_loop(watched: ServiceProcess, size: int) -> None:
     scene = world.make(watched)
     paths = ["/projects", f"/models/{scene.ids['model_id']}/experiments"]
@@ -222,6 +228,7 @@ def test_no_body_holds_up_the_loop(watched: ServiceProcess, size: int) -> None:
     demand_free_loop(watched)
 
 
+@alone
 def test_buckets_do_not_hold_up_the_loop(watched: ServiceProcess) -> None:
     with moto_server() as server, watched.client("admin") as admin, watched.client("scientist") as client:
         form = {"name": "S3", "description": "d", "groups": ["Data Scientists"], "inputs": server.inputs()}
@@ -237,6 +244,7 @@ def test_buckets_do_not_hold_up_the_loop(watched: ServiceProcess) -> None:
     demand_free_loop(watched)
 
 
+@alone
 @pytest.mark.slow
 def test_packaging_and_publishing_do_not_hold_up_the_loop(tmp_path: Path) -> None:
     with delivery_service(tmp_path / "home", WATCHED) as service:

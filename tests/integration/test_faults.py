@@ -97,6 +97,7 @@ def test_a_service_told_to_stop_leaves_the_job_to_the_next_one(tmp_path: Path) -
         assert "this job goes on" in delivery.log(job)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_job_that_kills_the_service_each_time_is_given_up(tmp_path: Path) -> None:
     home = tmp_path / "home"

@@ -186,6 +186,7 @@ def workspace_processes(here: Platform) -> list[psutil.Process]:
     return found
 
 
+@pytest.mark.long
 def test_signals_are_heard_in_the_background_of_a_script_and_a_killed_up_leaves_nothing(
     tmp_path: Path,
 ) -> None:

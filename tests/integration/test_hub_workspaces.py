@@ -227,6 +227,7 @@ def test_the_hub_starts_only_what_a360_asked_for(running: Platform, workspace: d
         assert browser.page_call("POST", "/hub/api/users/scientist/server").status_code == 403
 
 
+@pytest.mark.long
 @pytest.mark.row("F235")
 def test_idle_workspaces_stop_busy_ones_go_on_and_failed_ones_say_why(tmp_path: Path) -> None:
     with platform(tmp_path / "home", env={"A360_PROFILES": str(own_catalogue(tmp_path))}) as short:

@@ -133,7 +133,7 @@ def test_a_taken_port_is_named(gateway: Gateway) -> None:
 
 
 def test_a_missing_program_is_named(tmp_path: Path) -> None:
-    gateway = Gateway(home=str(tmp_path), port=free_port(), program=str(tmp_path / "none"))
+    gateway = Gateway(home=str(tmp_path), port=free_port(), program=str(tmp_path / "none"), start_timeout=2)
     with pytest.raises(TargetError, match="did not start"):
         gateway.ensure_running(print)
 
