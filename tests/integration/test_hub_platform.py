@@ -204,6 +204,7 @@ def test_signals_are_heard_in_the_background_of_a_script_and_a_killed_up_leaves_
         signal.signal(signal.SIGINT, before)
 
 
+@pytest.mark.long
 def test_a_killed_hub_starts_again_and_finds_its_workspaces(tmp_path: Path) -> None:
     with platform(tmp_path / "home") as here:
         with here.client("scientist") as client:

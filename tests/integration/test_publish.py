@@ -120,11 +120,15 @@ def press_publish_at_once(delivery: Delivery) -> tuple[dict[str, Any], dict[str,
         answers = list(pool.map(press, range(5)))
     assert sorted(answer.status_code for answer in answers) == [202, 409, 409, 409, 409]
     refused = [answer.json()["detail"] for answer in answers if answer.status_code == 409]
-    assert all("is being published right now" in detail for detail in refused)
+    # Who comes last may find it done.
+    assert all("is being published right now" in detail or "Published" in detail for detail in refused), (
+        refused
+    )
     (taken,) = [answer.json() for answer in answers if answer.status_code == 202]
     return delivery.wait(taken["job"]["id"]), taken
 
 
+@pytest.mark.long
 @pytest.mark.row("F287", "F309", "F286")
 @pytest.mark.docker
 def test_the_same_as_an_image_in_containers(tmp_path: Path) -> None:
