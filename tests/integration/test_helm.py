@@ -243,7 +243,7 @@ c.DummyAuthenticator.password = "theirs"
 c.Authenticator.allow_all = True
 c.JupyterHub.load_groups = {{"Data Scientists": {{"users": ["ann"]}}}}
 c.JupyterHub.spawner_class = "simple"
-c.JupyterHub.proxy_class = "traefik_file"
+c.JupyterHub.proxy_class = "hub_config.proxy.EmbeddedTraefikProxy"  # gone when the Hub is gone
 c.TraefikProxy.traefik_api_url = "http://127.0.0.1:{api}"
 # As zero-to-jupyterhub runs hub.extraConfig.
 for name, text in sorted({extra!r}.items()):
