@@ -34,6 +34,7 @@ from .database import Database
 from .entities import GroupRole
 from .hub.client import HubClient
 from .jobs.engine import JobEngine
+from .logs import written_by_a_thread
 from .policy import Role
 from .secrets import Secrets, SecretsError
 from .services import endpoints
@@ -187,7 +188,14 @@ class A360HubService(Application):
         if self.subapp is not None:
             self.subapp.start()
             return
-        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+        with written_by_a_thread():
+            busy = self._run()
+        if busy:
+            # A running job cannot be interrupted; the next service goes on after its last finished step.
+            os._exit(0)
+
+    def _run(self) -> bool:
+        """Serve; whether a job is still running at the end."""
         try:
             context = self.make_context()
         except SecretsError as error:
@@ -200,10 +208,7 @@ class A360HubService(Application):
         gc.freeze()
         gc.set_threshold(20_000, 20, 20)
         asyncio.run(self._serve(context))
-        if context.jobs.busy:
-            # A running job cannot be interrupted; the next service goes on after its last finished step.
-            logging.shutdown()
-            os._exit(0)
+        return context.jobs.busy
 
     async def _serve(self, context: Context) -> None:
         stop = asyncio.Event()
@@ -231,6 +236,7 @@ class A360HubService(Application):
                 log.error("the database has another schema than this program; run “a360-hub-service upgrade”")
                 return
             await web.run(context.jobs.start, context)
+            await context.hub.load()
             if web.watch:
                 web.watch.install()
             web.ready = True

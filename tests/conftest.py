@@ -6,10 +6,16 @@ from pathlib import Path
 import pytest
 
 from tests import rows
+from tests.support import loop_reports
 from tests.support.postgres import Server, postgres
 from tests.support.service import ServiceProcess
 
 _outcomes: dict[str, tuple[str, list[str]]] = {}
+
+
+def pytest_configure() -> None:
+    """Before workers start: they report to one file."""
+    loop_reports.begin()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -34,6 +40,16 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     """Keep the outcomes for ``make rows``; with several workers only the one that collects has them all."""
     if _outcomes and not hasattr(session.config, "workerinput"):
         rows.merge((test, outcome, names) for test, (outcome, names) in _outcomes.items())
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Tell what held up event loops; only the process that collects reports has a terminal."""
+    lines = loop_reports.end()
+    terminalreporter.section("event loops of the services")
+    for line in lines or [f"none loaded a module or was held up for over {loop_reports.BUDGET_MS} ms"]:
+        terminalreporter.line(line)
+    if any(map(loop_reports.is_certain, lines)) and terminalreporter._session:
+        terminalreporter._session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 @pytest.fixture(scope="session")

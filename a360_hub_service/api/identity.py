@@ -1,5 +1,6 @@
 """Who is asking: the Hub's answer for a token or a signed-in browser."""
 
+import logging
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -31,7 +32,8 @@ class HubIdentity:
     """
 
     def __init__(self, cache_seconds: int = 30) -> None:
-        self.auth = HubOAuth.instance(cache_max_age=cache_seconds)
+        # Its default log writes to standard error where it is called: on the event loop.
+        self.auth = HubOAuth.instance(cache_max_age=cache_seconds, log=logging.getLogger("a360.hub"))
 
     async def identify(self, handler: RequestHandler, *, fresh: bool) -> Identity | None:
         """Ask the Hub (or the cache) for the user of the request's token or cookie."""

@@ -1,5 +1,6 @@
 """The tornado application: routes become handlers, beside pages, health check and the Hub's callback."""
 
+import functools
 import json
 from importlib.metadata import version
 from pathlib import Path
@@ -21,14 +22,20 @@ TEMPLATES = Path(__file__).parent / "templates"
 class OpenAPIHandler(RequestHandler):
     """The OpenAPI document; it tells nothing that the source does not."""
 
-    def initialize(self, openapi: str) -> None:
-        """Take the document."""
-        self.openapi = openapi
+    def initialize(self, web: Web, prefix: str) -> None:
+        """Take the parts."""
+        self.web, self.prefix = web, prefix
 
-    def get(self) -> None:
+    async def get(self) -> None:
         """Answer with the document."""
         self.set_header("Content-Type", "application/json")
-        self.finish(self.openapi)
+        self.finish(await self.web.run(openapi_text, self.prefix))
+
+
+@functools.cache
+def openapi_text(prefix: str) -> str:
+    """The document as JSON: a second's work, so done when it is first asked for, in a thread, and kept."""
+    return json.dumps(document(ROUTES, prefix=prefix, version=version("a360")))
 
 
 def make_application(web: Web, prefix: str, *, cookie_secret: bytes) -> Application:
@@ -37,11 +44,10 @@ def make_application(web: Web, prefix: str, *, cookie_secret: bytes) -> Applicat
     ``cookie_secret`` signs browsers' sessions: keep it, or a restart signs everybody out.
     """
     api = f"{prefix}{PREFIX}"
-    openapi = json.dumps(document(ROUTES, prefix=api, version=version("a360")))
     rules: list[Any] = [
         (f"{prefix}health", HealthHandler, {"web": web}),
         (f"{prefix}oauth_callback", HubOAuthCallbackHandler),
-        (f"{api}/openapi.json", OpenAPIHandler, {"openapi": openapi}),
+        (f"{api}/openapi.json", OpenAPIHandler, {"web": web, "prefix": api}),
         *api_rules(web, api),
         (f"{api}/.*", MissingHandler, {"web": web}),
         (f"{prefix}static/(.*)", StaticFileHandler, {"path": str(STATIC)}),

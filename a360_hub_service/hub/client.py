@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
+import anyio
 import httpx
 
 from ..errors import A360Error, Conflict, Forbidden, Invalid, NotFound, Unavailable
@@ -92,6 +93,10 @@ class HubClient:
         """A client from the variables the Hub gives its services."""
         url = os.environ.get("JUPYTERHUB_API_URL", "http://127.0.0.1:8081/hub/api")
         return cls(url, os.environ.get("JUPYTERHUB_API_TOKEN", ""))
+
+    async def load(self) -> None:
+        """Load what the first call would: the HTTP library leaves a good part of its modules for then."""
+        anyio.Event()  # chooses and loads the backend of the running loop
 
     async def close(self) -> None:
         """Close connections."""

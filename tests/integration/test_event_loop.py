@@ -1,11 +1,13 @@
 """Nothing holds up the event loop: while one request works, the others are answered."""
 
 import asyncio
+import sys
 import threading
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
 from pathlib import Path
 
 import httpx
@@ -15,14 +17,13 @@ from a360_hub_service.api.loop_watch import LoopWatch, Moment, charge
 from a360_hub_service.api.routes import ROUTES
 from tests.support import world
 from tests.support.delivery import Delivery, delivery_service
+from tests.support.loop_reports import BUDGET_MS
 from tests.support.s3 import moto_server
 from tests.support.service import ServiceProcess, project_form
 
 # Measures against a limit of time run by themselves, after the others (see the Makefile).
 alone = pytest.mark.alone
 
-BUDGET_MS = 50
-WATCHED = f"c.A360HubService.loop_budget_ms = {BUDGET_MS}\n"
 MEGABYTE = 1024**2
 
 
@@ -102,10 +103,30 @@ def test_the_watch_does_not_mind_waiting() -> None:
     assert held_up(waits).max_ms < 50
 
 
+@pytest.mark.usefixtures("restored")
+def test_the_watch_tells_modules_that_are_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "a360_loaded_late.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))
+    monkeypatch.delitem(sys.modules, "a360_loaded_late", raising=False)
+
+    async def loads() -> None:
+        import_module("a360_loaded_late")
+        with pytest.raises(ImportError):
+            import_module("a360_that_is_not_there")
+
+    held_up(loads)
+    said = [record.getMessage() for record in caplog.records]
+    assert any(line.startswith("the event loop loaded a360_loaded_late in") for line in said), said
+    assert not any("not_there" in line for line in said)
+
+
 @pytest.fixture
 def watched(tmp_path: Path) -> Iterator[ServiceProcess]:
     """A service of the test's own that watches its loop."""
-    service = ServiceProcess(tmp_path / "home", config=WATCHED, people=world.people()).start()
+    service = ServiceProcess(tmp_path / "home", people=world.people()).start()
     yield service
     service.stop()
 
@@ -114,8 +135,9 @@ def demand_free_loop(service: ServiceProcess) -> None:
     """The loop of this service was never held up for longer than the budget."""
     health = httpx.get(f"{service.url}/health").json()
     print(f"longest: {health['loop_max_ms']} ms in {health['loop_where']}")
-    held_up = [line for line in service.log.read_text().splitlines() if "held up" in line]
-    assert health["loop_max_ms"] < BUDGET_MS, held_up
+    said = [line for line in service.log.read_text().splitlines() if "the event loop" in line]
+    assert health["loop_max_ms"] < BUDGET_MS, said
+    assert not [line for line in said if "the event loop loaded" in line]
 
 
 def together(*works: Callable[[], None]) -> None:
@@ -125,8 +147,12 @@ def together(*works: Callable[[], None]) -> None:
             future.result()
 
 
-def test_without_a_budget_nothing_is_watched(service: ServiceProcess) -> None:
-    assert "loop_max_ms" not in httpx.get(f"{service.url}/health").json()
+def test_without_a_budget_nothing_is_watched(tmp_path: Path) -> None:
+    service = ServiceProcess(tmp_path / "home", config="c.A360HubService.loop_budget_ms = 0").start()
+    try:
+        assert "loop_max_ms" not in httpx.get(f"{service.url}/health").json()
+    finally:
+        service.stop()
 
 
 @alone
@@ -247,7 +273,7 @@ def test_buckets_do_not_hold_up_the_loop(watched: ServiceProcess) -> None:
 @alone
 @pytest.mark.slow
 def test_packaging_and_publishing_do_not_hold_up_the_loop(tmp_path: Path) -> None:
-    with delivery_service(tmp_path / "home", WATCHED) as service:
+    with delivery_service(tmp_path / "home") as service:
         delivery = Delivery(service, tmp_path / "repository").approve()
         assert delivery.package()["status"] == "succeeded"
         job, _ = delivery.publish()

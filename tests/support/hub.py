@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 import psutil
 
+from tests.support import loop_reports
 from tests.support.service import free_port, wait_for
 
 ROOT = Path(__file__).parents[2]
@@ -85,7 +86,7 @@ class Platform:
         self.password = ""
         config = home / "service" / "a360_service_config.py"
         config.parent.mkdir(parents=True, exist_ok=True)
-        lines = ["c = get_config()", f"c.Gateway.port = {free_port()}", service_config]
+        lines = ["c = get_config()", loop_reports.WATCHED, f"c.Gateway.port = {free_port()}", service_config]
         config.write_text("\n".join(lines) + "\n")
         self._tokens: dict[str, str] = {}
 
@@ -145,6 +146,7 @@ class Platform:
                 self.process.kill()
                 self.process.wait()
                 raise AssertionError(f"a360 up did not stop within {seconds} s\n{self.logs()}") from None
+        loop_reports.collect(self.home / "log" / "hub.log")
         return int(self.process.returncode)
 
     def kill_hub(self) -> None:

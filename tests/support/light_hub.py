@@ -12,6 +12,7 @@ from typing import Any, Self
 
 import httpx
 
+from tests.support import loop_reports
 from tests.support.service import ROOT, ServiceProcess, free_port, wait_for
 
 CONFIG = """
@@ -124,3 +125,4 @@ class LightHub(ServiceProcess):
             except subprocess.TimeoutExpired:
                 self.kill()
                 raise AssertionError(f"the Hub did not stop\n{self.log.read_text()[-4000:]}") from None
+        loop_reports.collect(self.log)

@@ -5,7 +5,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any, Self
@@ -15,6 +14,8 @@ from cryptography.fernet import Fernet
 
 from a360_hub_service.app import A360HubService
 from a360_hub_service.database import Database
+from tests.support import loop_reports
+from tests.support.forked import ForkedService
 
 PREFIX = "/services/a360"
 PEOPLE = {
@@ -84,7 +85,7 @@ class ServiceProcess:
         self.set_people(people or PEOPLE)
         self.config = home / "service_config.py"
         port = free_port()
-        lines = [config, f"c.Gateway.port = {port}"] + (
+        lines = [loop_reports.WATCHED, config, f"c.Gateway.port = {port}"] + (
             [f"c.A360HubService.database_url = {database_url!r}"] if database_url else []
         )
         self.config.write_text("c = get_config()\n" + "\n".join(lines) + "\n")
@@ -94,7 +95,7 @@ class ServiceProcess:
         app.upgrade()
         self.database_url = app.database_url
         self.log = home / "service.log"
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: ForkedService | None = None
 
     @property
     def url(self) -> str:
@@ -130,14 +131,7 @@ class ServiceProcess:
             "PYTHONPATH": str(ROOT),
             **self.env,
         }
-        with self.log.open("ab") as out:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "tests.support.service_main"],
-                env=env,
-                cwd=ROOT,
-                stdout=out,
-                stderr=out,
-            )
+        self.process = ForkedService(env, ROOT, self.log)
         try:
             wait_for(self._ready, message="the service did not get ready")
         except AssertionError as error:
@@ -156,6 +150,7 @@ class ServiceProcess:
         assert self.process
         self.process.kill()
         self.process.wait()
+        loop_reports.collect(self.log)
 
     def stop(self) -> None:
         """SIGTERM, and SIGKILL if that takes too long."""
@@ -165,6 +160,7 @@ class ServiceProcess:
                 self.process.wait(15)
             except subprocess.TimeoutExpired:
                 self.kill()
+        loop_reports.collect(self.log)
 
     def client(self, user: str, **options: Any) -> httpx.Client:
         """An HTTP client as ``user``; paths are below the API's prefix."""

@@ -5,7 +5,6 @@ Started by :mod:`tests.support.service`; everything but the identity is what use
 
 import json
 import os
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,19 +67,18 @@ class People:
     async def stop_server(self, user: str, server: str, *, remove: bool = False) -> None:
         """There is nothing to stop."""
 
+    async def load(self) -> None:
+        """There is nothing to load."""
+
     async def close(self) -> None:
         """There is nothing to close."""
 
 
-def main() -> None:
+def main(argv: list[str]) -> None:
     """Serve with the people of ``A360_TEST_PEOPLE``."""
     people = People(Path(os.environ["A360_TEST_PEOPLE"]))
     app_module.HubIdentity = lambda seconds: people
     app_module.HubClient.from_environment = staticmethod(lambda: people)
     service = app_module.A360HubService()
-    service.initialize(sys.argv[1:])
+    service.initialize(argv)
     service.start()
-
-
-if __name__ == "__main__":
-    main()
