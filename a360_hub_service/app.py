@@ -77,12 +77,18 @@ class A360HubService(Application):
     public_url = Unicode(help="Where browsers find the service.").tag(config=True)
     threads = Int(12, help="Threads for blocking work (database, storage).").tag(config=True)
     identity_seconds = Int(30, help="How long an answer of the Hub about a user is trusted.").tag(config=True)
-    self_review_allowed = Bool(False, help="May submitters review their own models?").tag(config=True)
+    self_review_allowed = Bool(
+        False, help="May submitters in projects of one person review their own models?"
+    ).tag(config=True)
     local_volumes = Bool(True, help="May data repos be folders of this machine?").tag(config=True)
     max_upload_bytes = Int(5 * 1024**3, help="Most bytes of one uploaded file.").tag(config=True)
-    builders = List(Unicode(), ["bundle", "docker"], help="Package builders to offer.").tag(config=True)
+    builders = List(
+        Unicode(), ["docker", "bundle"], help="Package builders to offer, preferred ones first."
+    ).tag(config=True)
     targets = List(Unicode(), ["process", "docker"], help="Publishing targets to offer.").tag(config=True)
-    default_builder = Unicode("bundle", help="The builder of forms that name none.").tag(config=True)
+    default_builder = Unicode(
+        help="The builder of forms that name none; the first that works when empty."
+    ).tag(config=True)
     default_target = Unicode("process", help="The target of forms that name none.").tag(config=True)
     group_roles = Dict(
         default_value={

@@ -1,6 +1,7 @@
 """Packages, publishing and endpoints."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 
@@ -261,7 +262,8 @@ def endpoint_view(call: Call | AsyncCall, endpoint: Endpoint, live: endpoints.Li
 async def package_model(call: AsyncCall) -> JobView:
     """Package a model's final run"""
     spec = call.body.spec()
-    await call.run(packaging.require_builder, call.context, spec.builder)
+    builder = await call.run(packaging.usable_builder, call.context, spec.builder)
+    spec = replace(spec, builder=builder)
 
     def work(session: Session) -> JobView:
         model = authorise(session, call.actor, Action.MODEL_PACKAGE, call.ids)

@@ -1,5 +1,6 @@
 """Two plain pages: what the caller works on, and one model. The web console takes their place later."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import select
@@ -17,6 +18,9 @@ from ..entities import (
     Run,
     Workspace,
 )
+from ..errors import A360Error
+from ..hub.client import Server
+from ..hub.workspaces import condition
 from ..policy import Action, Verdict, judge
 from ..services.context import Actor
 from .handlers import BaseHandler
@@ -50,7 +54,7 @@ class Page(BaseHandler):
     async def get(self, **_: str) -> None:
         """Show the page."""
         # In a thread: a page of a thousand rows takes longer than the event loop may be held up.
-        page = await self.web.run(self._page)
+        page = await self.web.run(self._page, await self.ask())
         self.set_header("Content-Type", "text/html; charset=utf-8")
         self.finish(page)
 
@@ -63,13 +67,17 @@ class Page(BaseHandler):
             self.current_user = None
         return {**super().get_template_namespace(), "actor": self.actor, "base": base, "root": root}
 
-    def _page(self) -> bytes:
+    def _page(self, asked: Any) -> bytes:
         assert self.actor
         with self.web.context.database.session(write=False) as session:
-            values = self.load(session, self.actor)
+            values = self.load(session, self.actor, asked)
         return self.render_string(self.template, **values)
 
-    def load(self, session: Session, actor: Actor) -> dict[str, Any]:
+    async def ask(self) -> Any:
+        """What the page needs from elsewhere, asked before the database is."""
+        return None
+
+    def load(self, session: Session, actor: Actor, asked: Any) -> dict[str, Any]:
         """Collect what the template shows."""
         raise NotImplementedError
 
@@ -89,7 +97,15 @@ class StartPage(Page):
 
     template = "start.html"
 
-    def load(self, session: Session, actor: Actor) -> dict[str, Any]:
+    async def ask(self) -> Mapping[str, Server] | None:
+        """The caller's servers; None when the Hub does not tell."""
+        assert self.actor
+        try:
+            return await self.web.context.hub.servers(self.actor.name)
+        except A360Error:
+            return None
+
+    def load(self, session: Session, actor: Actor, asked: Mapping[str, Server] | None) -> dict[str, Any]:
         """Everything of the caller's projects, newest first."""
         may_see = judge(Action.PROJECTS_LIST, actor.roles, None) is Verdict.ALLOWED
         mine = select(Collaborator.project_id).where(Collaborator.user_name == actor.name)
@@ -114,7 +130,12 @@ class StartPage(Page):
         of_project: dict[str, list[Any]] = {project.id: [] for project in projects}
         for model, url in models:
             of_project[model.project_id].append((model, url))
-        return {"projects": projects, "models": of_project, "workspaces": workspaces, "may_see": may_see}
+        return {
+            "projects": projects,
+            "models": of_project,
+            "workspaces": [(row, _status(row, asked)) for row in workspaces],
+            "may_see": may_see,
+        }
 
 
 class ModelPage(Page):
@@ -123,7 +144,7 @@ class ModelPage(Page):
     action = Action.MODEL_VIEW
     template = "model.html"
 
-    def load(self, session: Session, actor: Actor) -> dict[str, Any]:
+    def load(self, session: Session, actor: Actor, asked: None) -> dict[str, Any]:
         """The model and what happened to it."""
         model = session.get_one(Model, self.ids["model_id"])
         run = session.get(Run, model.best_run_id) if model.best_run_id else None
@@ -141,6 +162,12 @@ class ModelPage(Page):
             "packages": _newest(session, Package, model.id),
             "endpoint": session.scalar(select(Endpoint).where(Endpoint.model_id == model.id)),
         }
+
+
+def _status(workspace: Workspace, servers: Mapping[str, Server] | None) -> str:
+    if servers is None:
+        return "unknown"
+    return condition(servers.get(workspace.server_name), workspace.message, workspace.limits).status.value
 
 
 def readable_size(size: int) -> str:

@@ -9,7 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from ..entities import DataRepo, Project, User
-from ..services import data_repos, projects
+from ..services import data_repos, packaging, projects, workspaces
 from ..services.paging import slice_by
 from .routing import AsyncCall, Call, Form, Page, PageQuery, View
 from .texts import DISPLAY_NAME, VOLUME_NAME
@@ -184,9 +184,16 @@ def edit_project(call: Call) -> ProjectView:
     return _view(call.session, call.entity)
 
 
-def delete_project(call: Call) -> None:
-    """Delete a project; its volumes stay"""
-    projects.delete(call.session, call.entity)
+async def delete_project(call: AsyncCall) -> None:
+    """Delete a project with what was packaged of it; its volumes stay"""
+
+    def work(session: Session) -> list[packaging.Made]:
+        project = session.get_one(Project, call.ids["project_id"])
+        made = packaging.made_of(session, project)
+        projects.delete(session, project)
+        return made
+
+    await call.run(packaging.remove, call.context, await call.db(work))
 
 
 def list_collaborators(call: Call) -> Page[CollaboratorView]:
@@ -212,6 +219,16 @@ async def add_collaborator(call: AsyncCall) -> CollaboratorView:
     return await call.db(work)
 
 
-def remove_collaborator(call: Call) -> None:
-    """Remove somebody from a project"""
-    projects.remove_collaborator(call.session, call.entity, call.ids["user_name"])
+async def remove_collaborator(call: AsyncCall) -> None:
+    """Remove somebody from a project; their workspaces in it are stopped"""
+    project_id, name = call.ids["project_id"], call.ids["user_name"]
+
+    def servers(session: Session) -> list[str]:
+        projects.removable(session, session.get_one(Project, project_id), name)
+        return [row.server_name for row in workspaces.of_member(session, project_id, name)]
+
+    for server in await call.db(servers, write=False):
+        await call.context.hub.stop_server(name, server)
+    await call.db(
+        lambda session: projects.remove_collaborator(session, session.get_one(Project, project_id), name)
+    )

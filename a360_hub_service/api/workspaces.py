@@ -190,7 +190,7 @@ async def start_workspace(call: AsyncCall) -> WorkspaceView:
 
 async def stop_workspace(call: AsyncCall) -> WorkspaceView:
     """Stop a workspace; nothing in it is lost"""
-    row = await _own(call)
+    row = await _clearable(call)
     await call.context.hub.stop_server(row.owner, row.server_name)
     await call.db(lambda session: workspaces.note(session, row.id, "", None))
     return await get_workspace(call)
@@ -198,7 +198,7 @@ async def stop_workspace(call: AsyncCall) -> WorkspaceView:
 
 async def delete_workspace(call: AsyncCall) -> None:
     """Delete a workspace with its notebooks and files; artifacts stay in the data repo"""
-    row = await _own(call)
+    row = await _clearable(call)
     hub = call.context.hub
     await hub.stop_server(row.owner, row.server_name, remove=True)
     deadline = asyncio.get_running_loop().time() + GONE_SECONDS
@@ -212,6 +212,12 @@ async def delete_workspace(call: AsyncCall) -> None:
 async def _own(call: AsyncCall) -> Workspace:
     return await call.db(
         lambda session: workspaces.own(session, call.actor, call.ids["workspace_id"]), write=False
+    )
+
+
+async def _clearable(call: AsyncCall) -> Workspace:
+    return await call.db(
+        lambda session: workspaces.clearable(session, call.actor, call.ids["workspace_id"]), write=False
     )
 
 

@@ -50,7 +50,7 @@ class Settings:
     home: Path
     public_url: str = ""
     self_review_allowed: bool = False
-    default_builder: str = "bundle"
+    default_builder: str = ""
     default_target: str = "process"
     local_volumes: bool = True
     max_upload_bytes: int = 5 * 1024**3

@@ -2,6 +2,7 @@
 (rows F285 to F308)."""
 
 import hashlib
+import logging
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
@@ -24,13 +25,14 @@ from .models import FINAL_RUN_ARTIFACT, transition
 from .naming import slugify
 from .paging import page
 
+log = logging.getLogger("a360")
 SLUG_LIMIT = 50
 _CHUNK = 1024 * 1024
 
 
 @dataclass(frozen=True, kw_only=True)
 class PackageSpec(ScriptForm):
-    """The form of F288 to F305. ``builder`` is empty for the operator's default."""
+    """The form of F288 to F305. An empty ``builder`` is settled by :func:`usable_builder`."""
 
     repository: str
     branch: str = ""
@@ -76,29 +78,36 @@ def request(session: Session, context: Context, actor: Actor, model: Model, spec
 
 
 def choose_builder(context: Context, name: str) -> ImageBuilder:
-    """The builder of this name, or the operator's default for an empty one.
+    """The builder of this name.
 
     Raises
     ------
     Invalid
         If there is none, naming those there are.
     """
-    builder = context.builders.get(name or context.settings.default_builder)
+    builder = context.builders.get(name)
     if builder is None:
         raise Invalid.field(
-            "builder", f"there is no “{name}”", hint=f"Offered here: {', '.join(sorted(context.builders))}."
+            "builder", f"there is no “{name}”", hint=f"Offered here: {', '.join(context.builders)}."
         )
     return builder
 
 
-def require_builder(context: Context, name: str) -> None:
-    """Refuse a builder that cannot work now; asks the world outside, so call it without a transaction.
+def usable_builder(context: Context, name: str) -> str:
+    """The name of the builder to use; asks the world outside, so call it without a transaction.
+
+    It is the one that was asked for, or the operator's default, or else the first of those offered that works
+    here as it is: images where an engine answers, without it bundles (ruling C26).
 
     Raises
     ------
     Conflict
-        Saying why.
+        If it cannot work now, saying why.
     """
+    name = name or context.settings.default_builder
+    if not name:
+        ready = (each.name for each in context.builders.values() if each.health_unasked().available)
+        name = next(ready, next(iter(context.builders), ""))
     builder = choose_builder(context, name)
     health = builder.health()
     if not health.available:
@@ -106,6 +115,7 @@ def require_builder(context: Context, name: str) -> None:
             f"Packages of the kind “{builder.name}” cannot be built now. {health.reason}",
             hint="Choose another builder, or ask the operator.",
         )
+    return builder.name
 
 
 def endpoint_slug(session: Session, model: Model) -> str:
@@ -132,6 +142,33 @@ def list_packages(
     """A model's packages, newest first."""
     query = select(Package).where(Package.model_id == model.id)
     return page(session, query, Package.id, limit=limit, cursor=cursor)
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """Where something that was packaged is."""
+
+    builder: str
+    package_id: str
+    slug: str
+
+
+def made_of(session: Session, project: Project) -> list[Made]:
+    """What was packaged of a project's models."""
+    packages = select(Package).join(Model).where(Model.project_id == project.id)
+    return [Made(row.builder, row.id, row.form["slug"]) for row in session.scalars(packages) if row.form]
+
+
+def remove(context: Context, made: Sequence[Made]) -> None:
+    """Remove packages nobody refers to any more, as far as their builders can be reached."""
+    for package in made:
+        builder = context.builders.get(package.builder)
+        if builder is None:
+            continue
+        try:
+            builder.remove(package.package_id, package.slug)
+        except BackendError as error:
+            log.warning("the package %s could not be removed: %s", package.package_id, error)
 
 
 def invalid(error: BackendError) -> Invalid:

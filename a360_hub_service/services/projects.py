@@ -103,6 +103,8 @@ def edit(session: Session, project: Project, changes: dict[str, object]) -> Proj
 def delete(session: Session, project: Project) -> None:
     """Forget a project (F188). Its volumes stay where they are: they are the customer's.
 
+    What was packaged is listed by :func:`.packaging.made_of` before and removed after the transaction.
+
     Raises
     ------
     Conflict
@@ -172,22 +174,35 @@ def know_user(session: Session, name: str) -> None:
 
 
 def remove_collaborator(session: Session, project: Project, user_name: str) -> None:
-    """Take the project from somebody.
+    """Take the project from somebody; stop their workspaces first.
 
     Raises
     ------
-    Conflict
-        For the last one (F200).
+    NotFound, Conflict
+        As for :func:`removable`.
     """
     # One after the other: two who remove each other would leave nobody.
     session.execute(select(Project.id).where(Project.id == project.id).with_for_update())
+    session.delete(removable(session, project, user_name))
+
+
+def removable(session: Session, project: Project, user_name: str) -> Collaborator:
+    """A collaborator who can be removed.
+
+    Raises
+    ------
+    NotFound
+        If they are not on the project.
+    Conflict
+        For the last one (F200).
+    """
     found = session.get(Collaborator, (project.id, user_name))
     if found is None:
         raise NotFound(f"{user_name} is not on this project.")
     count = session.scalar(select(func.count()).where(Collaborator.project_id == project.id))
     if count == 1:
         raise Conflict("A project needs somebody.", hint="Add another collaborator first.")
-    session.delete(found)
+    return found
 
 
 def working_groups(session: Session) -> frozenset[str]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from ..entities import Collaborator, GroupRole, Model
@@ -48,7 +48,7 @@ def submit(
             "There is nothing to review: the model has no final run.",
             hint="Choose one with model.set_final_run(experiment, run_id).",
         )
-    if reviewer == actor.name and not settings.self_review_allowed:
+    if reviewer == actor.name and not _self_review(session, settings, model):
         raise Invalid.field("reviewer", "nobody reviews their own model", hint="Choose another collaborator.")
     member = session.get(Collaborator, (model.project_id, reviewer)) is not None
     if reviewer_groups is None or not member:
@@ -105,6 +105,12 @@ def terminate(session: Session, actor: Actor, model: Model, comment: str = "") -
     return model
 
 
+def _self_review(session: Session, settings: Settings, model: Model) -> bool:
+    """Whether submitters may decide: the setting is for projects of one person only (C12)."""
+    people = select(func.count()).where(Collaborator.project_id == model.project_id)
+    return settings.self_review_allowed and session.scalar(people) == 1
+
+
 def _decide(
     session: Session, settings: Settings, actor: Actor, model: Model, command: Command, comment: str
 ) -> Model:
@@ -114,7 +120,7 @@ def _decide(
         reviewer=model.reviewer,
         actor=actor.name,
         submitter=model.submitted_by,
-        self_review_allowed=settings.self_review_allowed,
+        self_review_allowed=_self_review(session, settings, model),
     )
     if refusal:
         raise Forbidden(refusal)

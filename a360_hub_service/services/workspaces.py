@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from spawner_profiles.catalogue import Catalogue, catalogue
 from spawner_profiles.options import WorkspaceOptions
 
-from ..entities import Project, Workspace
+from ..entities import Collaborator, Project, Workspace
 from ..errors import Conflict, FieldError, Forbidden, Invalid, NotFound
 from ..hub.workspaces import Status, free_server_name
 from .context import Actor
@@ -106,6 +106,28 @@ def edit(workspace: Workspace, changes: dict[str, Any], status: Status) -> Works
         if name in changes:
             setattr(workspace, name, changes[name])
     return workspace
+
+
+def of_member(session: Session, project_id: str, user_name: str) -> Sequence[Workspace]:
+    """The workspaces somebody has in a project."""
+    query = select(Workspace).where(Workspace.project_id == project_id, Workspace.owner == user_name)
+    return session.scalars(query).all()
+
+
+def clearable(session: Session, actor: Actor, workspace_id: str) -> Workspace:
+    """A workspace the caller may stop and delete: their own, or one whose owner has left the project.
+
+    Raises
+    ------
+    NotFound, Forbidden
+        As for :func:`own`.
+    """
+    workspace = session.get(Workspace, workspace_id)
+    if workspace is not None:
+        member = session.get(Collaborator, (workspace.project_id, workspace.owner))
+        if member is None:
+            return workspace
+    return own(session, actor, workspace_id)
 
 
 def own(session: Session, actor: Actor, workspace_id: str) -> Workspace:

@@ -213,6 +213,28 @@ def test_collaborators_see_workspaces_and_only_owners_use_them(
         assert client.get(path).status_code == 404
 
 
+@pytest.mark.row("F189", "F232", "F238")
+def test_workspaces_of_somebody_who_left_are_stopped_and_may_be_cleared_away(running: Platform) -> None:
+    with running.client("scientist") as client, running.client("reviewer") as leaving:
+        project = client.post("/projects", json=project_form("Short Stay", "short-stay")).json()
+        member = f"/projects/{project['id']}/collaborators/reviewer"
+        assert client.put(member).status_code == 200
+        made = running.start_workspace("reviewer", project["id"], "Left behind")
+        path = f"/workspaces/{made['id']}"
+        assert client.post(f"{path}/stop").status_code == 403, "a member's own"
+        page = leaving.get(f"{running.url}/services/a360/").text
+        assert '<span class="state w-running">running</span>' in page
+        assert client.delete(member).status_code == 204
+        running.wait_workspace("scientist", made["id"], "stopped")
+        assert leaving.post(f"{path}/start").status_code == 404
+        assert client.post(f"{path}/start").status_code == 403
+        refused = client.delete(f"/projects/{project['id']}")
+        assert (refused.status_code, "1 workspaces" in refused.json()["detail"]) == (409, True)
+        assert client.delete(path).status_code == 204
+        assert client.delete(f"/projects/{project['id']}").status_code == 204
+    assert not (running.home / "workspaces" / "reviewer" / made["id"]).exists()
+
+
 @pytest.mark.row("F037")
 def test_the_hub_starts_only_what_a360_asked_for(running: Platform, workspace: dict[str, Any]) -> None:
     with running.sign_in("scientist") as browser:

@@ -4,12 +4,15 @@ import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from a360_hub_service.backends.images import base_image, builder_class
 from a360_hub_service.entities import Model, ModelEvent, Project
-from a360_hub_service.services.packaging import endpoint_slug
+from a360_hub_service.services.context import Settings
+from a360_hub_service.services.packaging import endpoint_slug, usable_builder
 from tests.support.catalogue import add_model, add_project, person
 from tests.support.delivery import ROW, SCRIPT, Delivery, delivery_service, ok
 from tests.support.service import ServiceProcess
@@ -217,6 +220,33 @@ def test_a_builder_that_cannot_work_is_a_conflict(tmp_path: Path) -> None:
         assert answer.status_code == 409, answer.text
         assert "cannot be built now" in answer.json()["detail"]
         assert delivery.status == "Ready to Package"
+
+
+@pytest.mark.row("C26")
+@pytest.mark.parametrize(("made_here", "chosen"), [(True, "docker"), (False, "bundle")])
+def test_without_a_choice_images_are_built_where_that_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made_here: bool, chosen: str
+) -> None:
+    builders = {name: builder_class(name)(home=str(tmp_path)) for name in ("docker", "bundle")}
+    if not builders["docker"].health().available:
+        chosen = "bundle"
+    monkeypatch.setattr(base_image, "obstacle", lambda: "" if made_here else "not here")
+    context = SimpleNamespace(builders=builders, settings=Settings(home=tmp_path, public_url=""))
+    assert usable_builder(context, "") == chosen
+    assert usable_builder(context, "bundle") == "bundle"
+
+
+@pytest.mark.row("F188")
+def test_packages_go_with_their_project(running: ServiceProcess, tmp_path: Path) -> None:
+    delivery = Delivery(running, tmp_path).approve()
+    assert delivery.package()["status"] == "succeeded"
+    with running.client("scientist") as client:
+        (package,) = ok(client.get(f"/models/{delivery.model_id}/packages"))["items"]
+        folder = Path(package["reference"])
+        assert folder.is_dir()
+        project_id = ok(client.get(f"/models/{delivery.model_id}"))["project_id"]
+        assert client.delete(f"/projects/{project_id}").status_code == 204
+    assert not folder.exists()
 
 
 def test_builders_and_targets_say_whether_they_work(running: ServiceProcess) -> None:

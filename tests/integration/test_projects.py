@@ -1,14 +1,17 @@
 """Projects and collaborators through the API."""
 
 import threading
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
 import pytest
 
+from a360_hub_service.services.projects import KPIS
 from tests.support.service import ServiceProcess, project_form
 
+WHAT = ("process", "component", "function")
 REPO = {"name": "r", "volume_name": "fine-name"}
 
 
@@ -46,8 +49,27 @@ def test_a_project_is_made_with_its_default_data_repo(service: ServiceProcess) -
     assert project["slug"] == "whole-form"
     assert project["owner"] == "scientist"
     with service.client("scientist") as client:
+        kept = client.get(f"/projects/{project['id']}").json()
         repos = client.get(f"/projects/{project['id']}/data-repos").json()["items"]
     assert [(repo["id"], repo["is_default"]) for repo in repos] == [(project["default_data_repo_id"], True)]
+    assert kept == project
+    assert (kept["name"], kept["customer_name"], kept["kpis"]) == ("Whole Form", "Acme", ["Cost savings"])
+    described = [kept[name] for name in ("goal", *(f"business_{what}" for what in WHAT))]
+    assert described == ["Fewer leave", "Retention", "CRM", "Marketing"]
+
+
+@pytest.mark.row("F171", "F172", "F173", "F174", "F175", "F176", "F177", "F178", "F180")
+def test_name_customer_and_data_repo_are_required_and_all_else_is_not(service: ServiceProcess) -> None:
+    form = project_form("Barely Said", "barely-said")
+    with service.client("scientist") as client:
+        for name in ("name", "customer_name", "data_repo"):
+            less = {key: value for key, value in form.items() if key != name}
+            answer = problem(client.post("/projects", json=less), 422)
+            assert [error["field"] for error in answer["errors"]] == [name]
+        every = {**form, "kpis": list(KPIS)}
+        made = client.post("/projects", json=every).json()
+    assert made["kpis"] == list(KPIS)
+    assert [made[name] for name in ("goal", *(f"business_{what}" for what in WHAT))] == [""] * 4
 
 
 @pytest.mark.row("F166", "F169")
@@ -67,8 +89,13 @@ def test_only_members_see_a_project_and_others_are_told_there_is_none(service: S
 
 @pytest.mark.row("F167")
 def test_a_newcomer_has_no_projects(service: ServiceProcess) -> None:
-    with service.client("reviewer") as client:
-        assert isinstance(client.get("/projects").json()["items"], list)
+    name = f"newcomer-{uuid.uuid4().hex[:8]}"
+    service.set_people({**service.people(), name: ["Data Scientists"]})
+    create(service, "scientist", f"Not {name}")
+    with service.client(name) as client:
+        assert client.get("/projects").json() == {"items": [], "next_cursor": None}
+        page = client.get(f"{service.url}/").text
+    assert "There are no projects yet" in page
 
 
 @pytest.mark.row("F187")
@@ -79,14 +106,27 @@ def test_a_project_can_be_edited_and_its_slug_stays(service: ServiceProcess) -> 
         assert (edited["name"], edited["goal"], edited["slug"]) == ("After Edit", "x", "before-edit")
         assert edited["customer_name"] == "Acme"
         problem(client.patch(f"/projects/{project['id']}", json={"slug": "other"}), 422)
+        assert client.get(f"/projects/{project['id']}").json() == edited
+    with service.client("engineer") as client:
+        problem(client.patch(f"/projects/{project['id']}", json={"goal": "mine"}), 404)
 
 
 @pytest.mark.row("F188")
 def test_a_deleted_project_is_gone(service: ServiceProcess) -> None:
     project = create(service, "scientist", "To Delete")
     with service.client("scientist") as client:
+        assert client.put(f"/projects/{project['id']}/collaborators/engineer").status_code == 200
+        with service.client("engineer") as engineer:
+            problem(engineer.delete(f"/projects/{project['id']}"), 403)
+        file = f"/data-repos/{project['default_data_repo_id']}/files/kept.csv"
+        assert client.put(file, content=b"a").status_code == 201
         assert client.delete(f"/projects/{project['id']}").status_code == 204
         problem(client.get(f"/projects/{project['id']}"), 404)
+        problem(client.get(file), 404)
+        assert project["id"] not in [
+            item["id"] for item in client.get("/projects?limit=1000").json()["items"]
+        ]
+    assert (service.home / "volumes" / "to-delete-volume" / "kept.csv").read_bytes() == b"a"
 
 
 @pytest.mark.row("F189", "F190", "F192", "F193", "F194", "F196", "F197", "F198")

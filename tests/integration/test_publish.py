@@ -176,6 +176,9 @@ def test_what_does_not_start_leaves_nothing_and_can_be_published_again(
     with plain.client("engineer") as client:
         assert delivery.model_id not in [each["model_id"] for each in ok(client.get("/endpoints"))["items"]]
 
+    # What the hints of such jobs say: package again.
+    assert delivery.package()["status"] == "succeeded"
+    assert delivery.status == "Ready to Publish"
     job, answer = delivery.publish(environment={"MOOD": "good"})
     assert job["status"] == "succeeded", delivery.log(job["id"])
     seen = delivery.endpoint()

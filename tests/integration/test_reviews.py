@@ -201,6 +201,15 @@ def test_an_operator_may_let_one_person_do_it_all_and_the_history_says_so(tmp_pa
     try:
         with Lab(service) as lab:
             model = lab.chosen_model("alone")
+            several = lab.scientist.post(f"/models/{model['id']}/submit", json={"reviewer": "scientist"})
+            assert "nobody reviews their own" in problem(several, 422)["detail"]
+            for item in ok(lab.scientist.get(f"/projects/{lab.project['id']}/collaborators"))["items"]:
+                if item["user_name"] != "scientist":
+                    ok(
+                        lab.scientist.delete(
+                            f"/projects/{lab.project['id']}/collaborators/{item['user_name']}"
+                        )
+                    )
             ok(lab.scientist.post(f"/models/{model['id']}/submit", json={"reviewer": "scientist"}))
             approved = ok(lab.scientist.post(f"/models/{model['id']}/approve", json={}))
             assert approved["status"] == "Ready to Package"

@@ -21,8 +21,11 @@ from a360_hub_service.backends.targets.process import ProcessTarget
 from a360_hub_service.entities import new_id
 from tests.support.service import ServiceProcess, project_form, wait_for
 
-CONFIG = "c.GitSource.allow_file_urls = True\nc.LocalTarget.drain_timeout = 2\n"
-"""Configuration of services in these tests: repositories on this machine."""
+CONFIG = (
+    "c.GitSource.allow_file_urls = True\nc.LocalTarget.drain_timeout = 2\n"
+    'c.A360HubService.default_builder = "bundle"\n'
+)
+"""Configuration of services in these tests: repositories on this machine, and no image unless asked for."""
 
 SCRIPT = """
 import json

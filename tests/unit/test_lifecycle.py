@@ -78,6 +78,7 @@ def test_what_may_be_edited_has_its_review_still_ahead() -> None:
         ("Publishing", "publish_succeeded", "Published"),
         ("Publishing", "publish_failed", "Publish Failed"),
         ("Publish Failed", "publish", "Publishing"),
+        ("Publish Failed", "package", "Packaging"),
         ("Published", "withdraw", "Ready to Publish"),
     ],
 )

@@ -82,6 +82,10 @@ class ImageBuilder(LoggingConfigurable):
         """Say whether this builder can work on this machine now."""
         raise NotImplementedError
 
+    def health_unasked(self) -> Health:
+        """Say whether it can work now with no more settings than it has, for forms that name no builder."""
+        return self.health()
+
     def build(self, request: BuildRequest, log: Log) -> BuiltPackage:
         """Make the package, or return the one that is there already under this id.
 

@@ -184,12 +184,19 @@ def _packages(cache: Path) -> Iterator[list[Path]]:
         yield sorted((folder / "debs").glob("*.deb"))
 
 
-def _require_debian() -> None:
+def obstacle() -> str:
+    """Why the base image cannot be made on this machine; empty when it can."""
     release = platform.freedesktop_os_release() if Path("/etc/os-release").exists() else {}
     tools = all(shutil.which(tool) for tool in ("apt-get", "dpkg-deb"))
     if not tools or (release.get("ID"), release.get("VERSION_ID")) != ("debian", "12"):
+        return "The platform's base image can only be made on Debian 12."
+    return ""
+
+
+def _require_debian() -> None:
+    if reason := obstacle():
         raise BuildError(
-            "The platform's base image can only be made on Debian 12.",
+            reason,
             hint="Give a base image with Python in the form, or set c.DockerBuilder.base_image.",
             field="base_image",
         )

@@ -51,6 +51,13 @@ class DockerBuilder(Assembler):
         """Say whether an engine answers."""
         return engine_health()
 
+    def health_unasked(self) -> Health:
+        """Say whether an engine answers and there is something to build on."""
+        found = self.health()
+        if found.available and not self.base_image and (obstacle := base_image.obstacle()):
+            return Health(False, obstacle)
+        return found
+
     def build(self, request: BuildRequest, log: Log) -> BuiltPackage:
         """Make the image; see `ImageBuilder.build`."""
         if ready := self.find(request.package_id, request.slug):
