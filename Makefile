@@ -19,7 +19,7 @@ up: .venv/.hub              ## Start the platform alone
 down: .venv/.hub            ## Stop what `up` or `demo` left running; ARGS=--all stops endpoints too
 	$(RUN) a360 down $(ARGS)
 
-test: lint                  ## Lint, types and every test that needs no cluster
+test: lint                  ## Lint, types and every test that needs no cluster; ARGS="--reruns 2" on a busy machine
 	$(PYTEST) -n $(JOBS) --dist loadgroup -m "not s3 and not kubernetes and not alone and not long" $(ARGS)
 	$(PYTEST) -m alone $(ARGS) tests/integration/test_event_loop.py || [ $$? = 5 ]
 

@@ -13,9 +13,10 @@ from tests.support.service import ServiceProcess
 _outcomes: dict[str, tuple[str, list[str]]] = {}
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Before workers start: they report to one file."""
-    loop_reports.begin()
+    if not hasattr(config, "workerinput"):
+        loop_reports.begin()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -43,7 +44,9 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Tell what held up event loops; only the process that collects reports has a terminal."""
+    """Tell what held up event loops; workers have this hook too, and leave it to who collects reports."""
+    if hasattr(terminalreporter.config, "workerinput"):
+        return
     lines = loop_reports.end()
     terminalreporter.section("event loops of the services")
     for line in lines or [f"none loaded a module or was held up for over {loop_reports.BUDGET_MS} ms"]:
