@@ -121,7 +121,7 @@ def in_bucket(workspace: Workspace, s3: S3Server) -> Workspace:
     return workspace
 
 
-@pytest.mark.row("M015", "M029", "M031", "M074")
+@pytest.mark.row("F038", "M015", "M029", "M031", "M074")
 def test_data_sets_and_runs_in_a_bucket(in_bucket: Workspace, table: Table) -> None:
     ai = in_bucket.ai
     features, target = table

@@ -42,7 +42,7 @@ def ipython_config(tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
 
 
-@pytest.mark.row("M001", "M003", "M004", "M005", "M013", "M081")
+@pytest.mark.row("F041", "M001", "M003", "M004", "M005", "M013", "M081")
 @pytest.mark.usefixtures("ipython_config")
 def test_every_kernel_has_a360ai(workspace: Workspace) -> None:
     manager, client = start_new_kernel()

@@ -89,9 +89,8 @@ class ServiceProcess:
             [f"c.A360HubService.database_url = {database_url!r}"] if database_url else []
         )
         self.config.write_text("c = get_config()\n" + "\n".join(lines) + "\n")
-        app = A360HubService(home=str(home))
-        if database_url:
-            app.database_url = database_url
+        app = A360HubService()
+        app.initialize([f"--home={home}", f"--config={self.config}"])
         app.upgrade()
         self.database_url = app.database_url
         self.log = home / "service.log"
