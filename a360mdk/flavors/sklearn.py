@@ -16,12 +16,13 @@ from typing import Any
 from a360mdk.exceptions import RunError
 from a360mdk.flavors.base import Conversion, InputSchema
 from a360mdk.flavors.sklearn_graph import (
-    plain_tree_numbers,
     prepared,
     splits_columns,
     text_columns,
     uses_column_names,
 )
+from a360mdk.flavors.sklearn_rows import made_rows
+from a360mdk.flavors.sklearn_trees import faithful_trees
 from a360mdk.signature import TEXT, TIME
 
 FEATURE_NAMES_KEY = "a360.feature_names"
@@ -35,6 +36,8 @@ class SklearnFlavor:
 
     name = "sklearn"
     native_suffix: str | None = ".joblib"
+    answers_missing = True
+    packages = ("scikit-learn", "skl2onnx")
 
     def unwrap(self, model: Any) -> Any:
         """Return the fitted estimator; of a search object its best one."""
@@ -77,17 +80,25 @@ class SklearnFlavor:
         """Return predictions (or transformed rows of a transformer) and whether they are labels."""
         from sklearn.base import is_classifier, is_clusterer, is_outlier_detector
 
-        names = getattr(model, "feature_names_in_", None)
-        if names is not None and not hasattr(rows, "columns"):
-            import pandas
-
-            rows = pandas.DataFrame(rows, columns=list(names))
-        elif names is None and hasattr(rows, "columns"):
-            rows = rows.to_numpy()
+        rows = _as_fitted(model, rows)
         if not hasattr(model, "predict"):
             values = model.transform(rows)
             return (values.toarray() if hasattr(values, "toarray") else values), False
         return model.predict(rows), is_classifier(model) or is_clusterer(model) or is_outlier_detector(model)
+
+    def probabilities(self, model: Any, rows: Any) -> Any | None:
+        """Return predict_proba, where a classifier has it."""
+        if not callable(getattr(model, "predict_proba", None)):
+            return None
+        return model.predict_proba(_as_fitted(model, rows))
+
+    def made_rows(self, model: Any, schema: InputSchema) -> Any | None:
+        """Return rows around the values that the model learnt."""
+        width = getattr(model, "n_features_in_", None) or schema.width or len(schema.names)
+        if not width:
+            return None
+        names = _names(model, schema) or [f"{INPUT}{position}" for position in range(width)]
+        return made_rows(model, names, _texts(model, names, schema))
 
     def conversions(self, model: Any, schema: InputSchema) -> Iterator[Conversion]:
         """Yield the graph with float32 input, then one with float64 input.
@@ -106,7 +117,7 @@ class SklearnFlavor:
         initial_types = _initial_types(model, schema, double)
         subject = prepared(model, double=double)
         try:
-            with plain_tree_numbers(subject):
+            with faithful_trees(subject):
                 graph = _graph(subject, initial_types)
         except Exception as error:  # skl2onnx raises a class of its own per reason
             raise _not_convertible(model, error) from error
@@ -137,6 +148,16 @@ class SklearnFlavor:
         import joblib
 
         return joblib.load(path)
+
+
+def _as_fitted(model: Any, rows: Any) -> Any:
+    """Rows with or without column names, as the model was fitted."""
+    names = getattr(model, "feature_names_in_", None)
+    if names is not None and not hasattr(rows, "columns"):
+        import pandas
+
+        return pandas.DataFrame(rows, columns=list(names))
+    return rows.to_numpy() if names is None and hasattr(rows, "columns") else rows
 
 
 def _names(model: Any, schema: InputSchema) -> list[str]:
