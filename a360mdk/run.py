@@ -148,7 +148,7 @@ class Run(Base):
 
     @property
     def certificate(self) -> dict[str, Any] | None:
-        """What was compared when it was closed: passed, opset, versions, checks; None without any."""
+        """What was compared when it was closed: opset, versions, checks; None without any."""
         return self._certificate
 
     def certify(self, certificate: dict[str, Any]) -> None:

@@ -67,9 +67,16 @@ def parts(model: Any) -> Iterator[Any]:
         for entry in held.items() if hasattr(held, "items") else held:
             if hasattr(entry[1], "get_params"):
                 yield from parts(entry[1])
-    for attribute in ("estimator_", "final_estimator_", "best_estimator_", "regressor_"):
+    for attribute in ("estimator", "estimator_", "final_estimator_", "best_estimator_", "regressor_"):
         if hasattr(getattr(model, attribute, None), "get_params"):
             yield from parts(getattr(model, attribute))
+    if has_trees(model):
+        return  # hundreds of trees, and nothing else inside
+    for attribute in ("estimators_", "calibrated_classifiers_"):
+        held = getattr(model, attribute, None)
+        for entry in [] if held is None else list(getattr(held, "flat", held)):
+            if hasattr(entry, "get_params") or hasattr(entry, "estimator"):
+                yield from parts(entry)
 
 
 def has_trees(model: Any) -> bool:

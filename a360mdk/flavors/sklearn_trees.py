@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import Any
 
 from a360mdk.exceptions import RunError
-from a360mdk.flavors.sklearn_graph import has_trees, parts
+from a360mdk.flavors.sklearn_graph import parts
 
 _WRITERS = ("decision_tree", "random_forest", "gradient_boosting", "isolation_forest")
 _MISSING = "nodes_missing_value_tracks_true"
@@ -28,8 +28,7 @@ def faithful_trees(model: Any) -> Iterator[None]:
         RunError: histogram gradient boosting splits on categories, which the converter would take for
             thresholds.
     """
-    found = list(parts(model))
-    boosted = [part for part in found if type(part).__name__.startswith("HistGradientBoosting")]
+    boosted = [part for part in parts(model) if type(part).__name__.startswith("HistGradientBoosting")]
     if any(getattr(part, "is_categorical_", None) is not None for part in boosted):
         raise RunError(
             "No converter to ONNX knows histogram gradient boosting with categorical features.",
@@ -39,12 +38,11 @@ def faithful_trees(model: Any) -> Iterator[None]:
     with ExitStack() as replaced:
         if boosted:
             replaced.enter_context(_replaced("skl2onnx.common.tree_ensemble", "add_node", _plain_numbers))
-        if any(has_trees(part) for part in found):
-            for name in _WRITERS:
-                module = f"skl2onnx.operator_converters.{name}"
-                replaced.enter_context(_replaced(module, "add_tree_to_attribute_pairs", _with_missing))
-            module = "skl2onnx.operator_converters.decision_tree"
-            replaced.enter_context(_replaced(module, "populate_tree_attributes", _exact))
+        for name in _WRITERS:
+            module = f"skl2onnx.operator_converters.{name}"
+            replaced.enter_context(_replaced(module, "add_tree_to_attribute_pairs", _with_missing))
+        module = "skl2onnx.operator_converters.decision_tree"
+        replaced.enter_context(_replaced(module, "populate_tree_attributes", _exact))
         yield
 
 
