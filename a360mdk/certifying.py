@@ -1,7 +1,7 @@
 """Choosing the ONNX forms of a run's model and preprocessor: the first that answer like the originals."""
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -323,11 +323,22 @@ def refuse(what: str, result: Parity, chain: bool = False) -> RunError:
         result: the outcome of the comparison.
         chain: whether it differs behind the preprocessor's graph only.
     """
-    shown = ", ".join(result.off[:_SHOWN]) + (", ..." if len(result.off) > _SHOWN else "")
     behind = " behind that of the preprocessor" if chain else ""
     return RunError(
         f"The {what} was not logged: its ONNX form{behind} answers differently from the original.",
-        f"{len(result.off)} of {result.rows} rows differ: {shown}. The first one: {result.difference}.",
+        f"{len(result.off)} of {result.rows} rows differ: {_listed(result.off)}. "
+        f"The first one: {result.difference}.",
         "Scale very large or very close values before training, or cast train_features to float32 "
         "(X.astype('float32')) and train again: ONNX trees compare in float32.",
     )
+
+
+def _listed(places: Sequence[str]) -> str:
+    """The first few places, "training row 5, training row 6" as "training rows 5, 6"."""
+    plain = "training row "
+    numbers = [place.removeprefix(plain) for place in places if place.removeprefix(plain).isdigit()]
+    others = [place for place in places if not place.removeprefix(plain).isdigit()]
+    named = [f"{plain.strip()}{'s' if len(numbers) > 1 else ''} {', '.join(numbers[:_SHOWN])}"]
+    shown = [*(named if numbers else []), *others[: max(_SHOWN - len(numbers), 1)]]
+    more = len(numbers) > _SHOWN or len(others) > max(_SHOWN - len(numbers), 1)
+    return ", ".join(shown) + (", ..." if more else "")

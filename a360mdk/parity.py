@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 SPREAD = 1e-4
 """A value may differ by this share of the standard deviation its column has over the training rows ..."""
-RELATIVE = 1e-5
+RELATIVE = 1e-6
 """... and by this share of itself."""
 PROBABILITY = 1e-4
 """A probability may differ by this. Labels have to be equal, except between two that are equally probable."""

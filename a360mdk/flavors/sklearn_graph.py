@@ -79,6 +79,14 @@ def parts(model: Any) -> Iterator[Any]:
                 yield from parts(entry)
 
 
+def prefers_double(model: Any) -> bool:
+    """Whether a model has trees that compare what float32 may round to the other side of a threshold."""
+    found = list(parts(model))
+    if any(type(part).__name__.startswith("HistGradientBoosting") for part in found):
+        return True
+    return not has_trees(model) and any(has_trees(part) for part in found)
+
+
 def has_trees(model: Any) -> bool:
     """Whether an estimator compares float32 input with thresholds, as scikit-learn's trees and forests do."""
     from sklearn.ensemble._forest import BaseForest
