@@ -14,11 +14,14 @@ class InputSchema:
         names: feature names in training order; empty when unknown.
         types: signature type ("float", "text", ...) by feature name, where known.
         width: number of columns when given by the user.
+        exact: whether something behind it may tell values apart that float32 does not, so that the float64
+            form comes first.
     """
 
     names: Sequence[str] = ()
     types: Mapping[str, str] = field(default_factory=dict)
     width: int | None = None
+    exact: bool = False
 
 
 @dataclass(frozen=True)
