@@ -84,7 +84,10 @@ def parts(model: Any) -> Iterator[Any]:
 def prefers_double(model: Any) -> bool:
     """Whether a model has trees that compare what float32 may round to the other side of a threshold."""
     found = list(parts(model))
-    if any(type(part).__name__.startswith("HistGradientBoosting") for part in found):
+    kinds = [type(part) for part in found]
+    if any(kind.__name__.startswith("HistGradientBoosting") for kind in kinds):
+        return True
+    if any(kind.__module__.startswith("xgboost.") for kind in kinds):
         return True
     return not has_trees(model) and any(has_trees(part) for part in found)
 

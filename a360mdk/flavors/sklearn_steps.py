@@ -7,6 +7,7 @@ categories where rare ones are put together, and rounds what an OrdinalEncoder s
 Missing texts arrive as one word (see ``a360runtime.inputs``), whatever they were.
 """
 
+import sys
 from typing import Any
 
 import numpy
@@ -20,12 +21,16 @@ def own_converters() -> tuple[dict[type, Any], dict[type, Any]]:
     from sklearn.impute import SimpleImputer
     from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder
 
-    shapes = {
+    shapes: dict[type, Any] = {
         SimpleImputer: _imputed_shape,
         OneHotEncoder: _one_hot_shape,
         OrdinalEncoder: _ordinal_shape,
     }
-    converters = {SimpleImputer: _imputer, OneHotEncoder: _one_hot, OrdinalEncoder: _ordinal}
+    converters: dict[type, Any] = {SimpleImputer: _imputer, OneHotEncoder: _one_hot, OrdinalEncoder: _ordinal}
+    if "xgboost" in sys.modules:  # a pipeline can end in one of its models only then
+        from a360mdk.flavors.xgboost_steps import register
+
+        register()
     return shapes, converters
 
 
