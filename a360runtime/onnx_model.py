@@ -107,6 +107,18 @@ class ONNXModel:
         """
         return self._first_output(data)
 
+    def outputs(self, data: Any) -> list[Any]:
+        """Return all that the graph answers: of a classifier labels, then probabilities.
+
+        Args:
+            data: rows, as :meth:`predict` takes them.
+
+        Raises:
+            ValueError: the data does not fit the graph.
+        """
+        feeds = build_feeds(data, self._inputs, self._feature_names)
+        return list(self._session.run(None, feeds))
+
     def _first_output(self, data: Any) -> np.ndarray[Any, Any]:
         feeds = build_feeds(data, self._inputs, self._feature_names)
         return np.asarray(self._session.run(self._outputs[:1], feeds)[0])
@@ -118,7 +130,7 @@ class ONNXModel:
 
 def _session_options() -> Any:
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # errors only: warnings on constant folding say nothing to a user
+    options.log_severity_level = 4  # what goes wrong is raised; on its own it says nothing to a user
     threads = os.environ.get(THREADS_VARIABLE, "").strip()
     if threads:
         if not threads.isdigit() or int(threads) < 1:

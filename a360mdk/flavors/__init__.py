@@ -5,7 +5,10 @@ from importlib import import_module
 from a360mdk.exceptions import ExperimentError
 from a360mdk.flavors.base import Flavor
 
-_MODULES = {"sklearn": "a360mdk.flavors.sklearn"}
+_MODULES = {
+    "sklearn": "a360mdk.flavors.sklearn",
+    "xgboost": "a360mdk.flavors.xgboost",
+}
 
 
 def get(name: str | None) -> Flavor:

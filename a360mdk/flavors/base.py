@@ -14,11 +14,14 @@ class InputSchema:
         names: feature names in training order; empty when unknown.
         types: signature type ("float", "text", ...) by feature name, where known.
         width: number of columns when given by the user.
+        exact: whether something behind it may tell values apart that float32 does not, so that the float64
+            form comes first.
     """
 
     names: Sequence[str] = ()
     types: Mapping[str, str] = field(default_factory=dict)
     width: int | None = None
+    exact: bool = False
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,17 @@ class Conversion:
 
 
 class Flavor(Protocol):
-    """One framework."""
+    """One framework.
+
+    Beside the members below a flavor may have these, which the functions of this module read:
+
+    - ``answers_missing: bool``: whether its models can take missing values, see :func:`answers_missing`;
+    - ``packages: tuple[str, ...]``: distributions whose versions a certificate names, see :func:`packages`;
+    - ``probabilities(model, rows)``: of a classifier, see :func:`probabilities`;
+    - ``prepared_rows(model, rows, tokenizer)``: training rows as the model takes them, see
+      :func:`prepared_rows`;
+    - ``made_rows(model, schema)``: rows for a model without training rows, see :func:`made_rows`.
+    """
 
     name: str
     native_suffix: str | None  # of the native copy's file; None when none is stored
@@ -52,3 +65,36 @@ class Flavor(Protocol):
 
     def load(self, path: Path) -> Any:
         """Load the native copy. Only ever called in a notebook, on a file whose checksum was recorded."""
+
+
+def answers_missing(flavor: Flavor) -> bool:
+    """Whether models of a flavor may be asked for rows with missing values; False where it does not say."""
+    return bool(getattr(flavor, "answers_missing", False))
+
+
+def packages(flavor: Flavor) -> tuple[str, ...]:
+    """Names of the distributions that train and convert: framework and converter."""
+    return tuple(getattr(flavor, "packages", ()))
+
+
+def probabilities(flavor: Flavor, model: Any, rows: Any) -> Any | None:
+    """Return what a classifier answers beside its labels, as the graph's second output holds it.
+
+    Returns:
+        An array (rows, classes), a list of such arrays for several targets, or None when the model, or the
+        flavor, has none.
+    """
+    found = getattr(flavor, "probabilities", None)
+    return None if found is None else found(model, rows)
+
+
+def prepared_rows(flavor: Flavor, model: Any, rows: Any, tokenizer: Any) -> Any:
+    """Return training rows as the model takes them, for example texts as the tokenizer's arrays."""
+    found = getattr(flavor, "prepared_rows", None)
+    return rows if found is None else found(model, rows, tokenizer)
+
+
+def made_rows(flavor: Flavor, model: Any, schema: InputSchema) -> Any | None:
+    """Return rows made up from what a fitted model knows of its input; None when that is too little."""
+    found = getattr(flavor, "made_rows", None)
+    return None if found is None else found(model, schema)
