@@ -1,7 +1,7 @@
 """What every version of a file has held: contents of a volume, each kept once, by its SHA-256.
 
-They are under a hidden folder of the volume, never change, and are shared by all commits and branches. The file
-that people and their tools see at a key is a copy: whoever writes into it changes no version.
+They are under a hidden folder of the volume, never change, and are shared by all commits and branches. The
+file that people and their tools see at a key is a copy: whoever writes into it changes no version.
 """
 
 import hashlib

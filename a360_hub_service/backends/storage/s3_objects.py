@@ -93,8 +93,8 @@ class S3Objects(Objects):
 class S3ContentWriter(ContentWriter):
     """A content on its way into a bucket.
 
-    A small one is one request, under its name. The name of a large one is known when most of it is sent, so it
-    gets one of its own first, and the server copies it.
+    A small one is one request, under its name. The name of a large one is known when most of it is sent, so
+    it gets one of its own first, and the server copies it.
     """
 
     def __init__(self, objects: S3Objects) -> None:

@@ -11,7 +11,6 @@ branch_labels = None
 depends_on = None
 
 
-
 def upgrade() -> None:
     time = a360_hub_service.entities.base.UTCDateTime
     op.create_table(
