@@ -1,8 +1,8 @@
 """Commits of data repos: what is written, deleted, taken in or restored (row F221).
 
 A commit to ``main`` changes plain files first and is recorded then. Whoever calls holds the keys concerned,
-so that files and commits change in the same order. If the service dies in between, the file is one that nobody
-committed: it is listed among the changes and can be taken in.
+so that files and commits change in the same order. If the service dies in between, the file is one that
+nobody committed: it is listed among the changes and can be taken in.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
