@@ -30,8 +30,8 @@ class Versions(ABC):
     """What a data repo does with versions. Each change of a file is a commit.
 
     Files as they are now are on the branch ``main``; other branches have none but those commits tell of. A
-    commit is named by its id or the first eight characters of it or more, by a tag, or by a branch, whose newest
-    commit counts.
+    commit is named by its id or the first eight characters of it or more, by a tag, or by a branch, whose
+    newest commit counts.
     """
 
     id: str | None
