@@ -1,8 +1,8 @@
 """Versions of data repos: commits, what they changed, and the branches and tags that name them.
 
 A commit lies on a line, which is what was committed to one branch, at a depth that grows by one from parent
-to child. ``ancestry`` says up to which depth other lines are part of its past. So the files as of a commit are,
-of each key, the deepest entry of a few lines; a new branch is one row, whatever the size of the data.
+to child. ``ancestry`` says up to which depth other lines are part of its past. So the files as of a commit
+are, of each key, the deepest entry of a few lines; a new branch is one row, whatever the size of the data.
 """
 
 from datetime import datetime
