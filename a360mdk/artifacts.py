@@ -6,8 +6,8 @@ from typing import Any
 
 from a360mdk.datarepo import DataRepo
 from a360mdk.exceptions import ArtifactError
-from a360mdk.filesystem import replacing
 from a360mdk.transfer import copy
+from a360mdk.writing import replacing
 
 TRAINED_MODEL = "trained_model"
 NATIVE_MODEL = "trained_model_native"

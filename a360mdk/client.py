@@ -56,10 +56,16 @@ class Client:
         return self.call("GET", path, error, params=params)
 
     def post(
-        self, path: str, error: Raise, body: Mapping[str, Any] | None = None, *, repeatable: bool = False
+        self,
+        path: str,
+        error: Raise,
+        body: Mapping[str, Any] | None = None,
+        *,
+        repeatable: bool = False,
+        seconds: float = READ_SECONDS,
     ) -> Any:
         """POST; sent again after a lost answer only when ``repeatable`` (get-or-create calls are)."""
-        return self.call("POST", path, error, body=body or {}, repeatable=repeatable)
+        return self.call("POST", path, error, body=body or {}, repeatable=repeatable, seconds=seconds)
 
     def patch(self, path: str, error: Raise, body: Mapping[str, Any]) -> Any:
         """PATCH; repeated only when the connection was never made."""
@@ -100,6 +106,7 @@ class Client:
         params: Mapping[str, Any] | None = None,
         body: Mapping[str, Any] | None = None,
         repeatable: bool = False,
+        seconds: float = READ_SECONDS,
     ) -> Any:
         """Call and return the decoded answer (None when it is empty).
 
@@ -108,7 +115,7 @@ class Client:
         """
         safe = repeatable or method in _IDEMPOTENT
         try:
-            response = self.send(method, path, params=params, body=body, repeatable=safe)
+            response = self.send(method, path, params=params, body=body, repeatable=safe, seconds=seconds)
         except Unreachable as lost:
             raise error(*unreachable_text(self.base_url, lost)) from lost
         return decode(response, error)
@@ -121,6 +128,7 @@ class Client:
         params: Mapping[str, Any] | None = None,
         body: Mapping[str, Any] | None = None,
         repeatable: bool,
+        seconds: float = READ_SECONDS,
     ) -> requests.Response:
         """Send, repeating where that is safe; return whatever the service answers in the end.
 
@@ -130,6 +138,7 @@ class Client:
             params: query.
             body: document, sent as JSON.
             repeatable: doing it twice is the same as once, so it may be sent again after a lost answer.
+            seconds: how long to wait for the answer.
 
         Raises:
             Unreachable: no answer after all attempts.
@@ -142,7 +151,7 @@ class Client:
                     self.base_url + path,
                     params=params,
                     json=body,
-                    timeout=(CONNECT_SECONDS, READ_SECONDS),
+                    timeout=(CONNECT_SECONDS, seconds),
                     allow_redirects=False,
                 )
             except (MissingSchema, InvalidSchema, InvalidURL) as failure:
@@ -150,7 +159,7 @@ class Client:
             except requests.RequestException as failure:
                 maybe_done = maybe_done or not _never_sent(failure)
                 if attempt == ATTEMPTS or (maybe_done and not repeatable):
-                    raise Unreachable(_reason(failure), maybe_done) from None
+                    raise Unreachable(_reason(failure, seconds), maybe_done) from None
             else:
                 if not _without_answer(response):
                     return response
@@ -233,9 +242,9 @@ def _never_sent(failure: requests.RequestException) -> bool:
     return type(reason).__name__ in {"NewConnectionError", "ConnectTimeoutError", "NameResolutionError"}
 
 
-def _reason(failure: requests.RequestException) -> str:
+def _reason(failure: requests.RequestException, seconds: float) -> str:
     if isinstance(failure, requests.ReadTimeout):
-        return f"connected, but no answer within {READ_SECONDS:.0f} s"
+        return f"connected, but no answer within {seconds:.0f} s"
     if _never_sent(failure):
         return "no connection"
     return "the connection was lost before the answer"

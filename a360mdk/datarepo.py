@@ -2,10 +2,8 @@
 
 import os
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, ClassVar
-from urllib.parse import urlsplit
 
 from a360mdk import tables
 from a360mdk.base import Base
@@ -13,7 +11,10 @@ from a360mdk.cards import card
 from a360mdk.exceptions import DataRepoError, DatasetError
 from a360mdk.filesystem import FileSystem
 from a360mdk.remote import open_remote
+from a360mdk.s3_access import ends_soon
 from a360mdk.transfer import copy
+from a360mdk.versions import MAIN, Versions
+from a360mdk.writing import replacing
 from a360runtime.paths import resolve
 
 if TYPE_CHECKING:
@@ -21,10 +22,8 @@ if TYPE_CHECKING:
 
     from a360mdk.main import A360AI
 
-_RENEW_BEFORE = timedelta(minutes=5)
 
-
-class DataRepo(Base):
+class DataRepo(Versions, Base):
     """A data repo of the project: a folder or an S3 bucket with data sets and artifacts.
 
     Attributes:
@@ -75,7 +74,7 @@ class DataRepo(Base):
     @property
     def filesystem(self) -> FileSystem:
         """Files of the repo; temporary credentials are renewed before they end."""
-        if self._filesystem is None or _ends_soon(self._filesystem.expiration):
+        if self._filesystem is None or ends_soon(self._filesystem.expiration):
             self._filesystem = self._open()
         return self._filesystem
 
@@ -97,7 +96,12 @@ class DataRepo(Base):
         )
 
     def list_datasets(
-        self, subpath: str = "", exclude_projects: bool = True, full: bool = False
+        self,
+        subpath: str = "",
+        exclude_projects: bool = True,
+        full: bool = False,
+        *,
+        at: str | None = None,
     ) -> "pandas.DataFrame":
         """List the files of a folder.
 
@@ -105,10 +109,13 @@ class DataRepo(Base):
             subpath: the folder; the repo itself when empty.
             exclude_projects: leave out the folder Projects, where the platform stores artifacts.
             full: also path, type, modification time and pyarrow's FileInfo.
+            at: as of this commit, tag or branch; full then adds path, type, commit_id and sha256.
 
         Returns:
             DataFrame with the columns base_name, extension, size (bytes; None of folders).
         """
+        if at is not None:
+            return self._list_tree(subpath, full, at)
         frame = self.filesystem.list_bucket(subpath, exclude_projects=exclude_projects)
         return frame if full else frame[["base_name", "extension", "size"]]
 
@@ -129,7 +136,7 @@ class DataRepo(Base):
                 'Call delete_dataset("folder/data.csv").',
             )
         self._require(chosen)
-        self.filesystem.delete_file(chosen)
+        self.delete_file(chosen)
         return True
 
     def load_dataset(
@@ -138,6 +145,8 @@ class DataRepo(Base):
         source_format: str | None = None,
         target_format: str = "pandas",
         index: str | None = None,
+        *,
+        at: str | None = None,
     ) -> Any:
         """Load a data set.
 
@@ -146,13 +155,13 @@ class DataRepo(Base):
             source_format: csv, json, parquet or xlsx; by the suffix of the key when None.
             target_format: "pandas", "numpy" or "torch".
             index: column that becomes the index.
+            at: as of this commit, tag or branch; what it holds now when None.
 
         Raises:
             DatasetError: it is not there, or cannot be read as this format.
         """
         chosen = tables.source_format_of(key, source_format)
-        self._require(key)
-        with self.filesystem.get_object(key) as source:
+        with self._reading(key, at) as source:
             try:
                 frame = tables.read(source, chosen)
             except DatasetError:
@@ -174,15 +183,24 @@ class DataRepo(Base):
         return tables.to_target(frame, target_format)
 
     def write_dataset(
-        self, data: Any, file_key: str, target_format: str | None = None, overwrite: bool = False
+        self,
+        data: Any,
+        file_key: str,
+        target_format: str | None = None,
+        overwrite: bool = False,
+        *,
+        branch: str = MAIN,
+        message: str = "",
     ) -> bool:
-        """Write a table to the repo.
+        """Write a table to the repo, as a commit.
 
         Args:
             data: DataFrame, Series, or an ndarray or tensor of one or two dimensions.
             file_key: key; gets the suffix of the format when it has none.
             target_format: "csv", "parquet" or "json"; by the suffix when None, parquet without one.
             overwrite: replace a data set of this key.
+            branch: where to; on any but main no file of the repo changes.
+            message: for the list of commits.
 
         Returns:
             True.
@@ -193,9 +211,9 @@ class DataRepo(Base):
         """
         key, chosen = tables.target_of(file_key, target_format)
         frame = tables.to_frame(data)
-        if not overwrite:
+        if not overwrite and branch == MAIN:
             self._require_free(key)
-        with self.filesystem.writer(key) as sink:
+        with self.committing(key, overwrite, branch, message) as sink:
             tables.write(frame, sink, chosen)
         return True
 
@@ -208,45 +226,53 @@ class DataRepo(Base):
         *,
         overwrite: bool = True,
     ) -> bool:
-        """Copy a remote data set into the repo.
+        """Copy a remote data set into the repo, as a commit that names the address.
 
         Args:
-            uri: http(s), s3 or file address, or a path.
+            uri: http(s), s3 or file address, or a path. What has no suffix of a format is read by its media
+                type, else as csv, whatever separates its columns.
             dataset: key to store it under; its suffix decides the format.
             header: row of the column names; "infer" is the first row.
-            names: column names to use instead.
+            names: column names to use instead; the first row is then data, unless header says otherwise.
             overwrite: replace a data set of this key. True, so that a notebook can be run again.
 
         Returns:
             True.
         """
-        source_suffix = tables.suffix_of(urlsplit(uri).path)
-        source_format = source_suffix if source_suffix in tables.READ else "csv"
-        key, chosen = tables.target_of(dataset, None if tables.suffix_of(dataset) else source_suffix or None)
-        if not overwrite:
-            self._require_free(key)
-        as_it_is = header == "infer" and names is None and source_format == chosen
-        with open_remote(uri) as (source, size):
-            if as_it_is:
-                with self.filesystem.writer(key) as sink:
-                    copy(source, sink, size, f"Copy {PurePosixPath(key).name}")
+        message = f"Copy of {uri}"[:2000]
+        with open_remote(uri) as remote:
+            given = None if tables.suffix_of(dataset) else remote.source_format
+            key, chosen = tables.target_of(dataset, given if given in tables.WRITTEN else None)
+            if not overwrite:
+                self._require_free(key)
+            as_it_is = header == "infer" and names is None and remote.separator == ","
+            if as_it_is and remote.source_format == chosen:
+                with self.committing(key, overwrite, message=message) as sink:
+                    copy(remote.source, sink, remote.size, f"Copy {PurePosixPath(key).name}")
                 return True
             try:
-                frame = tables.read(source, source_format, header=header, names=names)
-            except (ValueError, UnicodeError) as error:
+                frame = tables.read(
+                    remote.source,
+                    remote.source_format,
+                    header=header,
+                    names=names,
+                    separator=remote.separator,
+                )
+            except (ValueError, UnicodeError, OSError) as error:
                 raise DatasetError(
-                    f"{uri} could not be read as {source_format}.",
+                    f"{uri} could not be read as {remote.source_format}.",
                     str(error),
                     "Check the address, header and names.",
                 ) from error
-        return self.write_dataset(frame, key, overwrite=True)
+        return self.write_dataset(frame, key, overwrite=overwrite, message=message)
 
-    def get_file(self, key: str, path: str | os.PathLike[str] | None = None) -> str:
+    def get_file(self, key: str, path: str | os.PathLike[str] | None = None, *, at: str | None = None) -> str:
         """Copy a file of the repo to this machine.
 
         Args:
             key: any file of the repo.
             path: folder or file name to copy to; the current folder when None.
+            at: as of this commit, tag or branch; what it holds now when None.
 
         Returns:
             Path of the copy.
@@ -254,16 +280,42 @@ class DataRepo(Base):
         Raises:
             DatasetError: there is no such file.
         """
-        self._require(key)
         target = resolve(path) if path is not None else Path()
         if path is None or target.is_dir():
             target = target / PurePosixPath(key).name
-        self.filesystem.write_file_from_remote(key, target)
+        with self._reading(key, at) as source:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(target) as sink:
+                copy(source, sink, source.size(), f"Download {PurePosixPath(key).name}")
         return str(target)
 
-    def get_object(self, key: str, path: str | os.PathLike[str] | None = None) -> str:
+    def get_object(
+        self, key: str, path: str | os.PathLike[str] | None = None, *, at: str | None = None
+    ) -> str:
         """Copy an object of the repo to this machine; the same as :meth:`get_file`."""
-        return self.get_file(key, path)
+        return self.get_file(key, path, at=at)
+
+    def _reading(self, key: str, at: str | None) -> Any:
+        """Open a file; one that no commit has is looked for where it would be."""
+        return self.open_version(key, at, missing=self._require)
+
+    def _list_tree(self, subpath: str, full: bool, at: str) -> "pandas.DataFrame":
+        import pandas
+
+        folder = f"{subpath.strip('/')}/" if subpath.strip("/") else ""
+        rows: dict[str, dict[str, Any]] = {}
+        for entry in self.tree(at, folder):
+            name, _, deeper = entry["key"].removeprefix(folder).partition("/")
+            path = f"{folder}{name}"
+            known = {"base_name": name, "path": path, "extension": PurePosixPath(name).suffix.lstrip(".")}
+            if deeper:
+                rows[path] = {**known, "extension": "", "size": None, "type": "directory"}
+            else:
+                more = {"commit_id": entry["commit_id"], "sha256": entry["sha256"]}
+                rows[path] = {**known, "size": entry["size"], "type": "file", **more}
+        columns = ["base_name", "extension", "size"]
+        columns += ["path", "type", "commit_id", "sha256"] if full else []
+        return pandas.DataFrame(list(rows.values()), columns=columns)
 
     def _require(self, key: str) -> None:
         info = self.filesystem.info(key)
@@ -286,11 +338,3 @@ class DataRepo(Base):
                 "Pass overwrite=True to replace it, or choose another name.",
                 code="exists",
             )
-
-
-def _ends_soon(expiration: str | None) -> bool:
-    if not expiration:
-        return False
-    ends = datetime.fromisoformat(expiration)
-    ends = ends if ends.tzinfo else ends.replace(tzinfo=UTC)
-    return datetime.now(UTC) > ends - _RENEW_BEFORE

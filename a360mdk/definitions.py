@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 from a360mdk.artifacts import NOTEBOOKS
 from a360mdk.exceptions import ExperimentError, ModelError
-from a360mdk.filesystem import replacing
+from a360mdk.writing import replacing
 from a360runtime.paths import resolve
 
 if TYPE_CHECKING:

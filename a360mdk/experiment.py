@@ -146,12 +146,13 @@ class Experiment(Base):
 
         fixed = ["id", "dataset", "artifact_paths", *(["status", "error"] if include_failed else [])]
         rows = []
-        found = self.interface.client.items(f"/experiments/{self.id}/runs", ExperimentError)
+        found = self.interface.client.items(
+            f"/experiments/{self.id}/run-table", ExperimentError, {"limit": 1000}
+        )
         for run in watched(found, "List runs", " runs"):
             if run["status"] != "finished" and not include_failed:
                 continue
-            paths = {artifact["name"]: artifact["file_key"] for artifact in run.get("artifacts") or []}
-            row = {**{name: run.get(name) for name in fixed}, "artifact_paths": paths}
+            row = {name: run.get(name) for name in fixed}
             for prefix, group in _GROUPS.items():
                 row |= {f"{prefix}_{name}": value for name, value in (run.get(group) or {}).items()}
             rows.append((run.get("started_at") or "", run["id"], row))

@@ -2,29 +2,25 @@
 
 import contextlib
 import os
-import secrets
-import tempfile
 from collections.abc import Iterator, Mapping
-from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from a360mdk import s3_metadata
 from a360mdk.exceptions import ConfigurationError, FileSystemError
-from a360mdk.progress import Meter
+from a360mdk.s3_access import Keys, assume_role, ends_soon
 from a360mdk.storage_errors import storage_error
-from a360mdk.transfer import HashingWriter, Stored, copy
+from a360mdk.transfer import Stored, copy
+from a360mdk.writing import HIDDEN, PART, Writing, replacing
 from a360runtime.paths import resolve
 
 if TYPE_CHECKING:
     import pandas
 
 PROJECTS = "Projects"
-_PART = ".a360-part"  # ending of files being written; never listed
-_IN_MEMORY = 16_000_000
 
 
-class FileSystem:
+class FileSystem(Writing):
     """Files of one data repo, by keys such as ``folder/data.parquet``.
 
     Args:
@@ -35,7 +31,8 @@ class FileSystem:
         access_key: access key id.
         secret_access_key: its secret.
         session_token: present with temporary credentials.
-        target_arn: role the temporary credentials belong to; assumed here when no keys are given.
+        target_arn: role of the temporary credentials; assumed here, and anew before its keys end, when no
+            session_token is given.
         expiration: ISO time at which temporary credentials end.
         local: storage on this machine; implied by the provider "local".
         endpoint_url: address of an S3 server that is not AWS.
@@ -79,6 +76,7 @@ class FileSystem:
         self._target_arn = target_arn
         self._endpoint_url = endpoint_url
         self._arrow: Any = None
+        self._assumed: Keys | None = None
 
     def __repr__(self) -> str:
         return f"<FileSystem {self.storage_provider}: {self.bucket}>"
@@ -86,7 +84,7 @@ class FileSystem:
     @property
     def arrow(self) -> Any:
         """The pyarrow filesystem underneath."""
-        if self._arrow is None:
+        if self._arrow is None or (self._assumed and ends_soon(self._assumed.expiration)):
             self._arrow = self._connect()
         return self._arrow
 
@@ -99,17 +97,19 @@ class FileSystem:
         if self._endpoint_url:
             address = urlsplit(self._endpoint_url)
             options |= {"endpoint_override": address.netloc, "scheme": address.scheme}
-        if self.access_key:
-            options |= {
-                "access_key": self.access_key,
-                "secret_key": self.secret_access_key,
-                "session_token": self._session_token,
-            }
-        elif self._target_arn:
-            options["role_arn"] = self._target_arn
+        options |= self._keys().for_pyarrow()
         return pyarrow.fs.S3FileSystem(
             **{name: value for name, value in options.items() if value is not None}
         )
+
+    def _keys(self) -> Keys:
+        """What to sign with: the given keys, or those of the role, for reading and writing alike."""
+        given = Keys(self.access_key, self.secret_access_key, self._session_token, self.expiration)
+        if not self._target_arn or self._session_token:
+            return given
+        if self._assumed is None or ends_soon(self._assumed.expiration):
+            self._assumed = assume_role(self._target_arn, given, self.region, self._endpoint_url)
+        return self._assumed
 
     def path(self, key: str) -> str:
         """Full path of a key for pyarrow.
@@ -231,21 +231,26 @@ class FileSystem:
         Args:
             subpath, recursive, exclude_projects: as of :meth:`list_bucket`.
         """
-        import pyarrow.fs
-
         subpath = subpath.strip("/")
         base = self.path(subpath) if subpath else self.bucket
+        left_out = {f"{self.bucket}/{HIDDEN}"} | (
+            {f"{self.bucket}/{PROJECTS}"} if exclude_projects else set()
+        )
         with self._errors(subpath or self.bucket):
-            infos = self.arrow.get_file_info(pyarrow.fs.FileSelector(base, recursive=recursive))
-        hidden = f"{self.bucket}/{PROJECTS}"
-        inside_projects = base == hidden or base.startswith(hidden + "/")
+            # One folder after the other at the top, so that what is left out is not even asked for.
+            infos = self._select(base, recursive and bool(subpath))
+            if base == self.bucket:
+                infos = [info for info in infos if info.path not in left_out]
+                for info in infos[:] if recursive else ():
+                    infos += self._select(info.path, True) if info.type.name == "Directory" else ()
         for info in sorted(infos, key=lambda entry: entry.path):
-            of_platform = info.path == hidden or info.path.startswith(hidden + "/")
-            if info.base_name.endswith(_PART):
-                continue
-            if exclude_projects and of_platform and not inside_projects:
-                continue
-            yield info
+            if not info.base_name.endswith(PART):
+                yield info
+
+    def _select(self, base: str, recursive: bool) -> list[Any]:
+        import pyarrow.fs
+
+        return list(self.arrow.get_file_info(pyarrow.fs.FileSelector(base, recursive=recursive)))
 
     # Whole files
 
@@ -296,64 +301,11 @@ class FileSystem:
         with source:
             return self._store(source, size, file_key, metadata)
 
-    @contextlib.contextmanager
-    def writer(self, file_key: str) -> Iterator[HashingWriter]:
-        """Open a file for writing that appears whole at the end of the block, or not at all.
-
-        A folder gets a temporary file beside the target and a rename; a bucket gets one upload of what was
-        collected (in memory up to 16 MB, in a temporary file beyond).
-
-        Args:
-            file_key: the key it gets.
-        """
-        if self.local:
-            target = Path(self.path(file_key))
-            with self._errors(file_key):
-                target.parent.mkdir(parents=True, exist_ok=True)
-            with self._errors(file_key), replacing(target) as file, Meter(f"Write {target.name}") as meter:
-                yield HashingWriter(file, meter)
-            return
-        with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY) as collected:
-            yield HashingWriter(cast(BinaryIO, collected))
-            size = collected.tell()
-            collected.seek(0)
-            self._store(cast(BinaryIO, collected), size, file_key, None)
-
-    def _store(
-        self, source: BinaryIO, size: int, file_key: str, metadata: Mapping[str, str] | None
-    ) -> Stored:
-        label = f"Upload {PurePosixPath(file_key).name}"
-        path = self.path(file_key)
-        if self.local:
-            with self._errors(file_key):
-                Path(path).parent.mkdir(parents=True, exist_ok=True)
-                with replacing(Path(path)) as sink:
-                    return copy(source, sink, size, label)
-        if metadata and not s3_metadata.STANDARD.issuperset(metadata):
-            with self._errors(file_key):
-                key = path.removeprefix(f"{self.bucket}/")
-                return s3_metadata.upload(source, size, self.bucket, key, metadata, self._boto3(), label)
-        with self._errors(file_key):
-            stream = self.arrow.open_output_stream(path, metadata=dict(metadata) if metadata else None)
-            try:
-                return copy(source, stream, size, label)
-            except BaseException:
-                # pyarrow cannot abort an upload: end it, then take away the half object.
-                with contextlib.suppress(OSError):
-                    stream.close()
-                    self.arrow.delete_file(path)
-                raise
-            finally:
-                if not stream.closed:
-                    stream.close()
-
     def _boto3(self) -> dict[str, Any]:
         return {
             "region_name": self.region,
             "endpoint_url": self._endpoint_url,
-            "aws_access_key_id": self.access_key,
-            "aws_secret_access_key": self.secret_access_key,
-            "aws_session_token": self._session_token,
+            **self._keys().for_boto3(),
         }
 
     @contextlib.contextmanager
@@ -363,19 +315,6 @@ class FileSystem:
             yield
         except OSError as error:
             raise storage_error(error, subject, self.bucket, self.local) from error
-
-
-@contextlib.contextmanager
-def replacing(target: Path) -> Iterator[BinaryIO]:
-    """Write a temporary file beside ``target`` and rename it there when the block ends well."""
-    part = target.with_name(f".{target.name[:80]}.{secrets.token_hex(6)}{_PART}")
-    try:
-        with part.open("xb") as file:
-            yield file
-        part.replace(target)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
 
 
 def describe(info: Any) -> dict[str, Any]:

@@ -41,6 +41,7 @@ class A360AI(DefaultRepo):
         self._client: Client | None = None
         self._project_name: str | None = None
         self._repos: dict[str, DataRepo] = {}
+        self._reads: dict[str, str] = {}
         self._model: Model | None = None
         self._experiment: Experiment | None = None
 
@@ -120,6 +121,7 @@ class A360AI(DefaultRepo):
                 "Data sets and artifacts go to that one.",
                 "Add one on the project's page, or choose one: a360ai.set_default_datarepo(name).",
             )
+        self._default_repo_id = chosen["id"]
         return self._repo_of(chosen)
 
     @property

@@ -36,7 +36,7 @@ class Run(Base):
         trained_model, preprocessor, preprocessor_shape: what log_model and log_preprocessor were given.
         baseline: expected value and deviation per feature.
         data_exploration_file, data_preparation_file, model_training_file: notebooks stored with the run.
-        dataset: name of the data set used, for information.
+        dataset: the data sets used; those this kernel has read, as ``name@commit``, when nothing is set.
     """
 
     id: str | None
@@ -282,7 +282,10 @@ class Run(Base):
             "metrics": self.metrics,
             "metadata": self.metadata,
         }
-        return document if self.dataset is None else {**document, "dataset": str(self.dataset)}
+        # Named by the user, or else what this kernel has read, with the commits.
+        interface = self._experiment.a360ai if self._experiment is not None else None
+        dataset = self.dataset or (interface.data_read if interface is not None else None)
+        return document if dataset is None else {**document, "dataset": str(dataset)}
 
     def report_failure(self, error: BaseException) -> bool:
         """Mark the run failed; return whether the service knows.

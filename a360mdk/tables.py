@@ -65,7 +65,7 @@ def to_frame(data: Any) -> "pandas.DataFrame":
     import pandas
 
     if hasattr(data, "detach"):  # a torch tensor
-        data = data.detach().cpu().numpy()
+        data = _array(data.detach().cpu())
     if isinstance(data, pandas.DataFrame):
         frame = data
     elif isinstance(data, pandas.Series):
@@ -88,6 +88,13 @@ def to_frame(data: Any) -> "pandas.DataFrame":
             "Rename them first.",
         )
     return frame if names == list(frame.columns) else frame.set_axis(names, axis="columns")
+
+
+def _array(tensor: Any) -> Any:
+    try:
+        return tensor.numpy()
+    except TypeError:  # a type that numpy does not have, such as bfloat16
+        return tensor.float().numpy()
 
 
 def write(frame: "pandas.DataFrame", sink: Any, target_format: str) -> None:
@@ -133,25 +140,33 @@ def source_format_of(key: str, source_format: str | None) -> str:
 
 
 def read(
-    source: Any, source_format: str, *, header: Any = "infer", names: Sequence[str] | None = None
+    source: Any,
+    source_format: str,
+    *,
+    header: Any = "infer",
+    names: Sequence[str] | None = None,
+    separator: str = ",",
 ) -> "pandas.DataFrame":
     """Read a table.
 
     Args:
         source: readable and seekable file object.
         source_format: csv, json, parquet or xlsx.
-        header: row of the column names, for csv and xlsx, as in pandas.
+        header: row of the column names, for csv and xlsx, as in pandas: "infer" is the first row, or none
+            where names are given.
         names: column names to use instead.
+        separator: between the columns of a csv; blanks count as one.
     """
     import pandas
 
     wanted = None if names is None else list(names)
     if source_format == "parquet":
-        return pandas.read_parquet(source, engine="pyarrow")
+        return _renamed(pandas.read_parquet(source, engine="pyarrow"), wanted)
     if source_format == "csv":
-        return pandas.read_csv(source, header=header, names=wanted)
+        blanks = separator == " "
+        return pandas.read_csv(source, header=header, names=wanted, sep=r"\s+" if blanks else separator)
     if source_format == "json":
-        return _read_json(source)
+        return _renamed(_read_json(source), wanted)
     try:
         importlib.import_module("openpyxl")  # pandas imports it by name; asked here for a clear error
     except ImportError as error:
@@ -160,8 +175,20 @@ def read(
             "The package openpyxl is not installed.",
             "Run !pip install openpyxl in a cell and try again.",
         ) from error
-    first = 0 if header == "infer" else header
+    first = (0 if wanted is None else None) if header == "infer" else header
     return pandas.read_excel(io.BytesIO(source.read()), header=first, names=wanted, engine="openpyxl")
+
+
+def _renamed(frame: "pandas.DataFrame", names: list[str] | None) -> "pandas.DataFrame":
+    if names is None:
+        return frame
+    if len(names) != frame.shape[1]:
+        raise DatasetError(
+            "The columns could not be named.",
+            f"There are {frame.shape[1]} columns and {len(names)} names.",
+            "Pass one name for each column, or leave names out.",
+        )
+    return frame.set_axis(names, axis="columns")
 
 
 def _read_json(source: Any) -> "pandas.DataFrame":
@@ -201,8 +228,12 @@ def to_target(frame: "pandas.DataFrame", target_format: str) -> Any:
             'Use target_format="numpy", or a workspace of the pytorch flavor.',
         ) from error
     try:
-        return torch.tensor(frame.to_numpy())
-    except TypeError as error:
+        array = frame.to_numpy()
+        numbers = [kind for kind in frame.dtypes if getattr(kind, "kind", "O") in "biuf"]
+        if array.dtype == object and len(numbers) == frame.shape[1]:  # such as true and false beside floats
+            array = frame.astype("float64").to_numpy()
+        return torch.tensor(array)
+    except (TypeError, ValueError) as error:
         raise DatasetError(
             "The data set was not loaded as a tensor.",
             f"A tensor holds numbers only: {error}",

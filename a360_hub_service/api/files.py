@@ -1,6 +1,7 @@
 """Files of data repos as streams."""
 
 import asyncio
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Any, Literal
 
@@ -9,12 +10,14 @@ from sqlalchemy.orm import Session
 
 from ..backends.storage.base import FileInfo, Storage
 from ..backends.storage.keys import check_key
-from ..entities import DataRepo
+from ..entities import DataCommit, DataRepo
 from ..errors import Conflict, NotFound
-from ..services import data_repos
+from ..services import commits, data_repos, versions
+from ..services.commits import Change, CommitSpec
 from .handlers import BaseHandler, Web, serialise
+from .key_locks import LOCKS
 from .routing import Form, View
-from .transfers import Upload, send_file
+from .transfers import Content, Readable, Upload, send_file
 
 
 class FileView(View):
@@ -25,6 +28,17 @@ class FileView(View):
     type: Literal["file", "directory"]
     size: int | None = Field(description="Bytes; null for folders.")
     last_modified: datetime | None
+
+
+class DownloadQuery(Form):
+    """Which version of a file."""
+
+    at: str | None = Field(
+        None,
+        min_length=1,
+        max_length=64,
+        description="A branch, tag or commit; what the file holds now when left out.",
+    )
 
 
 class UploadQuery(Form):
@@ -65,8 +79,13 @@ class FileHandler(BaseHandler):
             query: Any = self.route.query.model_validate(self.query_arguments())
             self.storage: Storage = await self.web.run(self._open)
             self.recursive = getattr(query, "recursive", False)
+            self.overwrite = getattr(query, "overwrite", True)
+            if at := getattr(query, "at", None):
+                self.source = await self.web.run(self._version, at)
+            else:
+                self.source = self.storage
             if self.request.method == "PUT":
-                await self._begin(query.overwrite)
+                await self._begin()
         except Exception as error:
             if "Content-Length" not in self.request.headers:
                 raise
@@ -81,6 +100,16 @@ class FileHandler(BaseHandler):
                 self._refuse_artifact(session, repo, key)
             return self.web.context.storages.open(session, repo)
 
+    def _version(self, at: str) -> Readable:
+        key = self.ids["key"]
+        with self.web.context.database.session(write=False) as session:
+            commit = versions.resolve(session, session.get_one(DataRepo, self.ids["data_repo_id"]), at)
+            found = versions.entry(session, commit, key)
+            if found is None or found.sha256 is None:
+                raise NotFound(f"There is no file “{key}” as of “{at}”.")
+            made = session.get_one(DataCommit, found.commit_id)
+            return Content(self.storage.objects, found.sha256, found.size or 0, made.created_at)
+
     def _refuse_artifact(self, session: Session, repo: DataRepo, key: str) -> None:
         run_id = data_repos.run_of(session, repo, key)
         if run_id:
@@ -89,10 +118,14 @@ class FileHandler(BaseHandler):
                 hint="Artifacts of runs are kept as they are; use another name.",
             )
 
-    async def _begin(self, overwrite: bool) -> None:
-        key = self.ids["key"]
-        self.replaces = await self.web.run(self.storage.stat, key) is not None
-        writer = await self.web.run(lambda: self.storage.writer(key, overwrite=overwrite))
+    async def _begin(self) -> None:
+        key, storage = self.ids["key"], self.storage
+        self.replaces = await self.web.run(storage.stat, key) is not None
+        await self.web.run(storage.demand_free, key, self.overwrite)
+        if commits.is_versioned(key):
+            writer: Any = await self.web.run(storage.objects.writer)
+        else:
+            writer = await self.web.run(lambda: storage.writer(key, overwrite=self.overwrite))
         self.upload = Upload(self.web.run, writer, self.body_limit)
         if self.gone:
             await self.upload.abort()
@@ -120,31 +153,72 @@ class FileHandler(BaseHandler):
     async def get(self, **_: str) -> None:
         """Download a file, or a part of it"""
         self._demand()
-        await send_file(self, self.storage, self.ids["key"], self.ids["key"].rpartition("/")[2])
+        await send_file(self, self.source, self.ids["key"], self.ids["key"].rpartition("/")[2])
 
     async def head(self, **_: str) -> None:
         """Show size, version and time of a file"""
         self._demand()
-        await send_file(self, self.storage, self.ids["key"], self.ids["key"].rpartition("/")[2], body=False)
+        await send_file(self, self.source, self.ids["key"], self.ids["key"].rpartition("/")[2], body=False)
 
     async def put(self, **_: str) -> None:
         """Upload a file; it appears when it is whole"""
         self._demand()
         assert self.upload
+        key = self.ids["key"]
         try:
-            info: FileInfo = await self.upload.commit()
+            stored = await self.upload.commit()
         except BaseException:
             await self.upload.abort()
             raise
+        if commits.is_versioned(key):
+            async with self._held([key]):
+                change = Change(key, stored.sha256, stored.size)
+                stored = await self.web.run(self._place, change)
         self.set_status(200 if self.replaces else 201)
         self.set_header("Content-Type", "application/json")
-        self.finish(serialise(FileView.model_validate(info)))
+        self.finish(serialise(FileView.model_validate(stored)))
 
     async def delete(self, **_: str) -> None:
         """Delete a file, or a folder with all in it"""
         self._demand()
-        await self.web.run(self._delete, self.ids["key"])
+        key = self.ids["key"]
+        tracked = await self.web.run(self._tracked, key)
+        async with self._held([key, *tracked]):
+            await self.web.run(self._delete, key)
+            if tracked:
+                await self.web.run(self._record, commits.DELETE, [Change(one) for one in tracked])
         self.set_status(204)
+
+    def _held(self, keys: list[str]) -> AbstractAsyncContextManager[None]:
+        return LOCKS.hold(self.ids["data_repo_id"], keys)
+
+    def _place(self, change: Change) -> FileInfo:
+        """Let the file appear, and commit it."""
+        done = commits.place(self.storage, [change], overwrite=self.overwrite)
+        self._record(commits.UPLOAD, done)
+        info = self.storage.stat(change.key)
+        if info is None:
+            raise Conflict(f"“{change.key}” was deleted as soon as it was written.")
+        return info
+
+    def _record(self, kind: str, changes: list[Change]) -> None:
+        assert self.actor
+        with self.web.context.database.session() as session:
+            repo = session.get(DataRepo, self.ids["data_repo_id"])
+            if repo is None:
+                raise NotFound("There is no such data repo any more.")
+            commits.make(session, self.actor, repo, CommitSpec(kind, changes))
+
+    def _tracked(self, key: str) -> list[str]:
+        """Which files of ``main`` go with a file or folder."""
+        with self.web.context.database.session(write=False) as session:
+            repo = session.get_one(DataRepo, self.ids["data_repo_id"])
+            head = versions.resolve(session, repo, versions.MAIN)
+            if versions.entry(session, head, key):
+                return [key]
+            if not self.recursive:
+                return []
+            return [entry.key for entry in session.scalars(versions.entries(head, versions.below(key)))]
 
     def _demand(self) -> None:
         if self.failure is not None:

@@ -5,7 +5,7 @@ from functools import partial
 from ..policy import Action as A
 from . import projects as p
 from . import workspaces as w
-from .routes_data import CREDENTIALS, DATA, DATA_SOURCES
+from .routes_data import CREDENTIALS, DATA, DATA_SOURCES, VERSIONS
 from .routes_delivery import DELIVERY, JOBS
 from .routes_models import EXPERIMENTS, MODELS, REVIEWS, RUNS
 from .routing import Page, PageQuery, Route
@@ -105,6 +105,7 @@ WORKSPACES = [
 ROUTES: list[Route] = [
     *PROJECTS,
     *DATA,
+    *VERSIONS,
     *DATA_SOURCES,
     *CREDENTIALS,
     *MODELS,

@@ -3,11 +3,13 @@
 from functools import partial
 
 from ..policy import Action as A
+from . import commits as k
 from . import credentials as c
 from . import data as d
 from . import data_sources as s
 from . import files as f
 from . import projects as p
+from . import versions as v
 from .routing import Page, PageQuery, Route
 
 FILE = "/data-repos/{data_repo_id}/files/{key:path}"
@@ -69,8 +71,16 @@ DATA = [
         Page[f.FileView],
         query=d.FilesQuery,
     ),
-    _data("GET", FILE, f.FileHandler, A.DATA_VIEW, stream="application/octet-stream", also=(206,)),
-    _data("HEAD", FILE, f.FileHandler, A.DATA_VIEW),
+    _data(
+        "GET",
+        FILE,
+        f.FileHandler,
+        A.DATA_VIEW,
+        query=f.DownloadQuery,
+        stream="application/octet-stream",
+        also=(206,),
+    ),
+    _data("HEAD", FILE, f.FileHandler, A.DATA_VIEW, query=f.DownloadQuery),
     _data(
         "PUT",
         FILE,
@@ -83,6 +93,43 @@ DATA = [
         upload=True,
     ),
     _data("DELETE", FILE, f.FileHandler, A.DATA_EDIT, query=f.DeleteQuery, status=204),
+]
+
+REPO = "/data-repos/{data_repo_id}"
+_versions = partial(Route, tag="Versions of data")
+VERSIONS = [
+    _versions(
+        "GET", f"{REPO}/commits", v.list_commits, A.DATA_VIEW, Page[v.CommitView], query=v.HistoryQuery
+    ),
+    _versions(
+        "POST", f"{REPO}/commits", k.create_commit, A.DATA_EDIT, v.CommitView, body=k.CommitForm, status=201
+    ),
+    _versions("GET", f"{REPO}/commits/{{commit_id}}", v.get_commit, A.DATA_VIEW, v.CommitView),
+    _versions("GET", f"{REPO}/tree", v.list_tree, A.DATA_VIEW, Page[v.EntryView], query=v.TreeQuery),
+    _versions("GET", f"{REPO}/version", v.get_version, A.DATA_VIEW, v.VersionView, query=v.VersionQuery),
+    _versions(
+        "GET",
+        f"{REPO}/compare",
+        v.compare_commits,
+        A.DATA_VIEW,
+        Page[v.DifferenceView],
+        query=v.CompareQuery,
+    ),
+    _versions(
+        "GET", f"{REPO}/changes", v.list_changes, A.DATA_VIEW, Page[v.ForeignView], query=v.ForeignQuery
+    ),
+    _versions("POST", f"{REPO}/contents", k.keep_contents, A.DATA_EDIT, k.KeptList, body=k.KeepForm),
+    _versions(
+        "POST", f"{REPO}/restore", k.restore, A.DATA_EDIT, v.CommitView, body=k.RestoreForm, status=201
+    ),
+    _versions("GET", f"{REPO}/branches", v.list_branches, A.DATA_VIEW, Page[v.BranchView], query=PageQuery),
+    _versions(
+        "POST", f"{REPO}/branches", v.create_branch, A.DATA_EDIT, v.BranchView, body=v.NameForm, status=201
+    ),
+    _versions("DELETE", f"{REPO}/branches/{{name}}", v.delete_branch, A.DATA_EDIT, status=204),
+    _versions("GET", f"{REPO}/tags", v.list_tags, A.DATA_VIEW, Page[v.TagView], query=PageQuery),
+    _versions("POST", f"{REPO}/tags", v.create_tag, A.DATA_EDIT, v.TagView, body=v.NameForm, status=201),
+    _versions("DELETE", f"{REPO}/tags/{{name}}", v.delete_tag, A.DATA_EDIT, status=204),
 ]
 
 _sources = partial(Route, tag="Data sources")

@@ -87,6 +87,14 @@ RUNS = [
         query=PageQuery,
     ),
     _runs(
+        "GET",
+        "/experiments/{experiment_id}/run-table",
+        r.list_run_rows,
+        A.MODEL_VIEW,
+        Page[r.RunRowView],
+        query=PageQuery,
+    ),
+    _runs(
         "POST",
         "/experiments/{experiment_id}/runs",
         r.start_run,

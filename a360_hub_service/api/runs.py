@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from ..backends.storage import Storage
 from ..entities import Artifact, Run
 from ..errors import Conflict, NotFound
-from ..services import runs
+from ..services import run_table, runs
 from .certificates import CertificateForm, CertificateView
 from .handlers import BaseHandler
 from .json_values import Values
@@ -99,6 +99,31 @@ class RunView(View):
     created_by: str
     started_at: datetime
     ended_at: datetime | None
+
+
+class RunRowView(View):
+    """A run as a row of a table."""
+
+    id: str
+    status: Literal["running", "finished", "failed"]
+    dataset: str | None
+    error: str | None
+    hyperparameters: dict[str, JsonValue]
+    metrics: dict[str, JsonValue]
+    metadata: dict[str, JsonValue]
+    started_at: datetime
+    artifact_paths: dict[str, str] = Field(description="Key in the data repo by name of the artifact.")
+
+
+def list_run_rows(call: Call) -> Page[RunRowView]:
+    """List an experiment's runs as rows of a table"""
+    rows, cursor = run_table.rows(call.session, call.entity, limit=call.query.limit, cursor=call.query.cursor)
+    # Not validated: the values come from columns of these types, and there are thousands.
+    items = [RunRowView.model_construct(**{name: getattr(row, name) for name in _ROW}) for row in rows]
+    return Page[RunRowView].model_construct(items=items, next_cursor=cursor)
+
+
+_ROW = tuple(RunRowView.model_fields)
 
 
 def list_runs(call: Call) -> Page[RunView]:

@@ -3,21 +3,55 @@
 import asyncio
 import contextlib
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime, parsedate_to_datetime
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import quote
 
 from tornado.iostream import StreamClosedError
 
-from ..backends.storage.base import FileInfo, Storage, Writer
+from ..backends.storage.base import FileInfo, Writer
+from ..backends.storage.objects import ContentWriter, Objects
 from ..errors import NotFound, TooLarge
 from .handlers import BaseHandler
 from .problems import Problem
 
 BLOCK = 1024 * 1024
 SANDBOX = "default-src 'none'; sandbox"
+
+
+class Readable(Protocol):
+    """What a file is sent from: a storage, or one content of it."""
+
+    def stat(self, key: str) -> FileInfo | None:
+        """The file."""
+
+    def read(
+        self, key: str, offset: int = 0, length: int | None = None, *, etag: str | None = None
+    ) -> Iterator[bytes]:
+        """Its bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """A file as of a commit."""
+
+    objects: Objects
+    sha256: str
+    size: int
+    made: datetime
+
+    def stat(self, key: str) -> FileInfo | None:
+        """The file as it was."""
+        return FileInfo(key, "file", self.size, self.made, self.sha256)
+
+    def read(
+        self, key: str, offset: int = 0, length: int | None = None, *, etag: str | None = None
+    ) -> Iterator[bytes]:
+        """Its bytes, which never change."""
+        return self.objects.read(self.sha256, offset, length)
 
 
 class Upload:
@@ -36,7 +70,9 @@ class Upload:
         Most bytes of the body.
     """
 
-    def __init__(self, run: Callable[..., Awaitable[Any]], writer: Writer, limit: int) -> None:
+    def __init__(
+        self, run: Callable[..., Awaitable[Any]], writer: Writer | ContentWriter, limit: int
+    ) -> None:
         self._run, self._writer, self._limit = run, writer, limit
         self._size = 0
         self._block = bytearray()
@@ -60,11 +96,10 @@ class Upload:
         if len(self._block) >= BLOCK:
             await self._flush()
 
-    async def commit(self) -> FileInfo:
-        """Let the file appear."""
+    async def commit(self) -> Any:
+        """Let the file appear, or the content be kept; what the writer says of it."""
         await self._flush()
-        info: FileInfo = await self._work(self._writer.commit)
-        return info
+        return await self._work(self._writer.commit)
 
     async def abort(self) -> None:
         """Stop as soon as the running write is done, and leave nothing."""
@@ -92,7 +127,7 @@ class Upload:
 
 
 async def send_file(
-    handler: BaseHandler, storage: Storage, key: str, name: str, *, body: bool = True
+    handler: BaseHandler, storage: Readable, key: str, name: str, *, body: bool = True
 ) -> None:
     """Answer with a file as an attachment that no browser shows or runs.
 

@@ -5,6 +5,7 @@ from .delivery import Endpoint, EndpointKey, Job, JobEvent, Package
 from .models import Artifact, Experiment, Model, ModelEvent, Run
 from .people import GroupRole, User
 from .projects import Collaborator, Credential, DataRepo, Project
+from .versions import DataBranch, DataCommit, DataEntry, DataTag
 from .workspaces import Workspace
 
 __all__ = [
@@ -12,7 +13,11 @@ __all__ = [
     "Base",
     "Collaborator",
     "Credential",
+    "DataBranch",
+    "DataCommit",
+    "DataEntry",
     "DataRepo",
+    "DataTag",
     "Endpoint",
     "EndpointKey",
     "Experiment",

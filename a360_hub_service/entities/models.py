@@ -79,7 +79,10 @@ class Run(Identified, Base):
     """One set of hyperparameters, tried. Its artifacts exist only once it is finished."""
 
     __tablename__ = "runs"
-    __table_args__ = (Index("ix_runs_experiment_id_id", "experiment_id", "id"),)
+    __table_args__ = (
+        Index("ix_runs_experiment_id_id", "experiment_id", "id"),
+        Index("ix_runs_alive_until", "alive_until"),
+    )
 
     experiment_id: Mapped[str] = mapped_column(ForeignKey("experiments.id", ondelete="CASCADE"))
     status: Mapped[str] = mapped_column(String(10), default="running")
@@ -95,6 +98,8 @@ class Run(Identified, Base):
     created_by: Mapped[str] = mapped_column(String(255))
     started_at: Mapped[datetime] = mapped_column(default=utcnow)
     ended_at: Mapped[datetime | None]
+    # Until when whoever began it has said to be there; null for those who never said so, and once it ended.
+    alive_until: Mapped[datetime | None]
 
     experiment: Mapped[Experiment] = relationship()
     artifacts: Mapped[list["Artifact"]] = relationship(

@@ -22,6 +22,7 @@ from .keys import check_prefix
 
 if TYPE_CHECKING:
     from ...secrets import Secrets
+    from .objects import Objects
     from .s3_account import S3Account
 
 LOCAL, AWS = "local", "aws"
@@ -158,6 +159,21 @@ class Storage(ABC):
         ------
         Conflict
             If it exists already and may not be overwritten.
+        """
+
+    @property
+    @abstractmethod
+    def objects(self) -> "Objects":
+        """The contents of all versions of its files."""
+
+    @abstractmethod
+    def demand_free(self, key: str, overwrite: bool) -> None:
+        """See that a file of this key can be made.
+
+        Raises
+        ------
+        Conflict
+            If it exists already and may not be overwritten, or the key is a folder's.
         """
 
     @abstractmethod

@@ -2,21 +2,18 @@
 
 import contextlib
 import errno
-import fcntl
 import os
-import secrets
 import shutil
 import stat
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 from ...errors import Conflict, Invalid, NotFound, Unavailable
 from .base import CHUNK, FileInfo, Storage, Writer
+from .folder_objects import FolderObjects
 from .keys import PART, check_key, check_prefix
-
-STALE_SECONDS = 60
+from .staging import Staged
 
 
 class FolderStorage(Storage):
@@ -107,13 +104,22 @@ class FolderStorage(Storage):
 
     def writer(self, key: str, *, overwrite: bool = True) -> "FolderWriter":
         """Begin a file, beside the others and out of sight."""
+        self.demand_free(key, overwrite)
+        return FolderWriter(self, key, overwrite)
+
+    @property
+    def objects(self) -> FolderObjects:
+        """The contents of all versions."""
+        return FolderObjects(self)
+
+    def demand_free(self, key: str, overwrite: bool) -> None:
+        """See that a file of this key can be made."""
         path = self._path(check_key(key))
         self.check()
         if path.is_dir():
             raise _folder_there(key)
         if not overwrite and path.exists():
             raise exists(key)
-        return FolderWriter(self, key, overwrite)
 
     def delete(self, key: str) -> bool:
         """Delete a file, or a link to one."""
@@ -175,54 +181,44 @@ class FolderStorage(Storage):
 
 
 class FolderWriter(Writer):
-    """A file that is written under another name and renamed when it is whole.
-
-    The lock on it says that somebody is still writing; what has none was left by a process that was killed.
-    """
+    """A file that is written under another name and renamed when it is whole."""
 
     def __init__(self, storage: FolderStorage, key: str, overwrite: bool) -> None:
         self._storage, self._key, self._overwrite = storage, key, overwrite
-        staging = storage.root / PART
-        staging.mkdir(mode=0o700, exist_ok=True)
-        _sweep(staging)
-        self._part = staging / f"{secrets.token_hex(8)}{PART}"
-        self._file = self._part.open("xb", buffering=0)
-        fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        self.staged = Staged(storage.root)
 
     def write(self, chunk: bytes) -> None:
         """Add bytes at the end."""
-        rest = memoryview(chunk)
-        while rest:
-            rest = rest[self._file.write(rest) :]
+        self.staged.write(chunk)
 
-    def commit(self) -> FileInfo:
-        """Rename the file to its key."""
-        os.fsync(self._file.fileno())
+    def commit(self, *, sync: bool = True) -> FileInfo:
+        """Rename the file to its key; with ``sync`` not before it is on the disk."""
+        part = self.staged.path
+        if sync:
+            self.staged.sync()
         target = self._storage._path(self._key)
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             if self._overwrite:
-                self._part.replace(target)
+                part.replace(target)
             else:
                 # Unlike a rename, a link refuses a name that somebody took in the meantime.
-                target.hardlink_to(self._part)
-                self._part.unlink()
+                target.hardlink_to(part)
+                part.unlink()
         except IsADirectoryError:
             raise _folder_there(self._key) from None
         except (FileExistsError, NotADirectoryError):
             if target.is_file():
                 raise exists(self._key) from None
             raise Conflict(f"A part of “{self._key}” is a file, not a folder.") from None
-        info = _describe(self._key, os.fstat(self._file.fileno()))
-        self._file.close()
+        info = _describe(self._key, os.fstat(self.staged.file.fileno()))
+        self.staged.file.close()
         assert info
         return info
 
     def abort(self) -> None:
         """Remove what was written."""
-        if not self._file.closed:
-            self._part.unlink(missing_ok=True)
-            self._file.close()
+        self.staged.discard()
 
 
 def exists(key: str) -> Conflict:
@@ -239,14 +235,3 @@ def _describe(key: str, found: os.stat_result) -> FileInfo | None:
         return None
     etag = f"{found.st_mtime_ns:x}-{found.st_size:x}-{found.st_ino:x}"
     return FileInfo(key, "file", found.st_size, datetime.fromtimestamp(found.st_mtime, UTC), etag)
-
-
-def _sweep(staging: Path) -> None:
-    """Remove what killed processes left."""
-    for path in staging.iterdir():
-        with contextlib.suppress(OSError):
-            # A new file is unlocked for a moment.
-            if time.time() - path.stat().st_mtime > STALE_SECONDS:
-                with path.open("rb") as file:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    path.unlink()

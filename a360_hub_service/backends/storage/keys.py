@@ -7,6 +7,9 @@ from ...errors import Invalid
 PART = ".a360-part"
 """Ending of the names of files and folders that are not finished; never listed, never a user's."""
 
+HIDDEN = ".a360"
+"""Folder of a volume that holds the contents of all versions; never listed, never a user's."""
+
 MOST_BYTES = 1024
 MOST_PART_BYTES = 255
 
@@ -54,6 +57,8 @@ def _problem(key: str) -> str:
         return "“.” and “..” are not names of folders or files"
     if any(part.endswith(PART) for part in parts):
         return f"names that end with “{PART}” are the platform's own"
+    if parts[0] == HIDDEN:
+        return f"“{HIDDEN}” is the platform's own folder"
     if len(key.encode()) > MOST_BYTES:
         return f"has more than {MOST_BYTES} bytes"
     if any(len(part.encode()) > MOST_PART_BYTES for part in parts):

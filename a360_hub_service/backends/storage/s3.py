@@ -8,8 +8,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from ...errors import Conflict, Invalid, NotFound, OutsideFailure
 from .base import CHUNK, FileInfo, Storage, Writer
-from .keys import PART, check_key, check_prefix
+from .keys import HIDDEN, PART, check_key, check_prefix
 from .s3_account import S3Account, code_of, translated
+from .s3_objects import S3Objects
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -44,14 +45,19 @@ class S3Storage(Storage):
         client: S3Client = self.account.client()
         return client
 
-    def _translated(self) -> "contextlib.AbstractContextManager[None]":
+    def translated(self) -> "contextlib.AbstractContextManager[None]":
+        """A block in which the server's errors become ours."""
         return translated(self.bucket, self.account.region)
 
     def stat(self, key: str) -> FileInfo | None:
         """The file of this key."""
-        with self._translated():
+        return self.head(check_key(key))
+
+    def head(self, key: str) -> FileInfo | None:
+        """The object of this key, of the platform's own ones too."""
+        with self.translated():
             try:
-                found = self.client.head_object(Bucket=self.bucket, Key=check_key(key))
+                found = self.client.head_object(Bucket=self.bucket, Key=key)
             except ClientError as error:
                 if code_of(error) in ("404", "NoSuchKey", "NotFound"):
                     return None
@@ -66,7 +72,7 @@ class S3Storage(Storage):
         if not recursive:
             request["Delimiter"] = "/"
         while True:
-            with self._translated():
+            with self.translated():
                 answer = self.client.list_objects_v2(**request)
             folders = [(found["Prefix"], None) for found in answer.get("CommonPrefixes", ())]
             files = [(found["Key"], found) for found in answer.get("Contents", ())]
@@ -75,20 +81,31 @@ class S3Storage(Storage):
                     yield info
             if not answer.get("IsTruncated"):
                 return
-            request["ContinuationToken"] = answer["NextContinuationToken"]
+            if files and files[-1][0].startswith(f"{HIDDEN}/"):
+                # There may be many more of them: go on behind the last one there can be.
+                request["StartAfter"] = f"{HIDDEN}/\U0010ffff"
+                request.pop("ContinuationToken", None)
+            else:
+                request["ContinuationToken"] = answer["NextContinuationToken"]
 
     def read(
         self, key: str, offset: int = 0, length: int | None = None, *, etag: str | None = None
     ) -> Iterator[bytes]:
         """Yield a file by one request."""
-        request: dict[str, Any] = {"Bucket": self.bucket, "Key": check_key(key)}
+        return self.chunks(check_key(key), offset, length, etag=etag)
+
+    def chunks(
+        self, key: str, offset: int = 0, length: int | None = None, *, etag: str | None = None
+    ) -> Iterator[bytes]:
+        """Yield an object, of the platform's own ones too."""
+        request: dict[str, Any] = {"Bucket": self.bucket, "Key": key}
         if length == 0:
             return
         if offset or length is not None:
             request["Range"] = f"bytes={offset}-" + ("" if length is None else str(offset + length - 1))
         if etag is not None:
             request["IfMatch"] = f'"{etag}"'
-        with self._translated():
+        with self.translated():
             try:
                 body = self.client.get_object(**request)["Body"]
             except ClientError as error:
@@ -104,15 +121,24 @@ class S3Storage(Storage):
 
     def writer(self, key: str, *, overwrite: bool = True) -> "S3Writer":
         """Begin a file."""
+        self.demand_free(key, overwrite)
+        return S3Writer(self, check_key(key), overwrite)
+
+    @property
+    def objects(self) -> S3Objects:
+        """The contents of all versions."""
+        return S3Objects(self)
+
+    def demand_free(self, key: str, overwrite: bool) -> None:
+        """See that a file of this key can be made."""
         if not overwrite and self.stat(key):
             raise exists(key)
-        return S3Writer(self, check_key(key), overwrite)
 
     def delete(self, key: str) -> bool:
         """Delete a file."""
         if self.stat(key) is None:
             return False
-        with self._translated():
+        with self.translated():
             self.client.delete_object(Bucket=self.bucket, Key=key)
         return True
 
@@ -120,7 +146,7 @@ class S3Storage(Storage):
         """Delete all files whose keys start with the folder, a thousand at a time."""
         folder = check_key(check_prefix(prefix), field="prefix")
         count = 0
-        with self._translated():
+        with self.translated():
             while True:
                 answer = self.client.list_objects_v2(
                     Bucket=self.bucket, Prefix=f"{folder}/", MaxKeys=self.page_size
@@ -139,7 +165,7 @@ class S3Storage(Storage):
 
     def ensure_volume(self, *, create: bool) -> None:
         """Make the bucket, or see that it is there and in the account's region."""
-        with self._translated():
+        with self.translated():
             region = self._region()
             if not create:
                 self._demand_region(region)
@@ -159,7 +185,7 @@ class S3Storage(Storage):
 
     def reach(self) -> None:
         """Ask for the bucket."""
-        with self._translated():
+        with self.translated():
             self._region()
 
     def _region(self) -> str | None:
@@ -216,7 +242,7 @@ class S3Storage(Storage):
 
     def check(self) -> None:
         """See that the bucket can be listed."""
-        with self._translated():
+        with self.translated():
             self.account.client(patient=False).list_objects_v2(Bucket=self.bucket, MaxKeys=1)
 
     def access(self) -> dict[str, str | None]:
@@ -250,7 +276,7 @@ class S3Writer(Writer):
             self._send(part)
 
     def _send(self, part: bytes) -> None:
-        with self._storage._translated():
+        with self._storage.translated():
             if not self._upload_id:
                 self._upload_id = self._client.create_multipart_upload(**self._object)["UploadId"]
             number = len(self._parts) + 1
@@ -267,7 +293,7 @@ class S3Writer(Writer):
             raise exists(self._key)
         # Asked once more by the server itself: somebody may be faster than the line above.
         condition: dict[str, Any] = {} if self._overwrite else {"IfNoneMatch": "*"}
-        with self._storage._translated():
+        with self._storage.translated():
             try:
                 if self._upload_id:
                     self._client.complete_multipart_upload(
@@ -303,9 +329,9 @@ def exists(key: str) -> Conflict:
 
 
 def _shown(key: str, found: Any) -> FileInfo | None:
-    """What to show of a key: nothing of markers of folders, or of what is not finished."""
+    """What to show of a key: nothing of markers of folders, of what is not finished, or of versions."""
     name = key.rstrip("/").rpartition("/")[2]
-    if name.endswith(PART) or not name:
+    if name.endswith(PART) or not name or key.partition("/")[0] == HIDDEN:
         return None
     if found is None:
         return FileInfo(key.removesuffix("/"), "directory", None, None)

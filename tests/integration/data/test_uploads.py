@@ -144,6 +144,6 @@ def test_a_full_disk_is_told_and_leaves_nothing(small_disk: Path) -> None:
                 assert "no space" in problem(refused, 507)["detail"]
                 assert client.get(f"{files}/data").content == b"o" * MEGABYTE
             wait_for(lambda: not list((small_disk / "volumes" / "small" / PART).iterdir()))
-            assert client.put(f"{files}/fits", content=b"n" * (4 * MEGABYTE)).status_code == 201
+            assert client.put(f"{files}/fits", content=b"n" * (2 * MEGABYTE)).status_code == 201
     finally:
         service.stop()
