@@ -139,7 +139,15 @@ def _as_the_model_takes_it(run: "Run", flavor: Flavor, sample: parity.Sample) ->
 
 
 def _write_model(run: "Run", writer: Writer, flavor: Flavor, sample: parity.Sample) -> None:
-    schema = InputSchema(names=run.experiment.feature_names or [], types=_types(run))
+    schema = InputSchema(
+        names=run.experiment.feature_names or [],
+        types=_types(run),
+        tensors=signature.tensors(run.experiment.input_signature),
+        tokenizer=run.tokenizer,
+        pipeline_name=run.pipeline_name,
+    )
+    if hasattr(flavor, "as_rows"):
+        sample = parity.prepared(flavor, sample, schema)
     chosen, result = _convert(flavor, run.trained_model, schema, sample, "model")
     if result is not None:
         run.metadata.update(result.metadata())

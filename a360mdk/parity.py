@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from a360mdk.exceptions import RunError
-from a360mdk.flavors.base import Flavor
+from a360mdk.flavors.base import Flavor, InputSchema
 from a360mdk.signature import as_array
 
 ROWS = 100
@@ -65,13 +65,24 @@ def sample(train_features: Any) -> Sample:
     """Pick up to 100 rows, spread evenly over the training data."""
     import numpy
 
-    if train_features is None or isinstance(train_features, Mapping) or len(train_features) == 0:
+    total = _length(train_features)
+    if total == 0:
         return Sample()
-    total = len(train_features)
     positions = sorted({int(position) for position in numpy.linspace(0, total - 1, min(ROWS, total))})
+    if isinstance(train_features, Mapping):
+        return Sample(
+            {name: as_array(values)[positions] for name, values in train_features.items()}, positions
+        )
     if hasattr(train_features, "iloc"):
         return Sample(train_features.iloc[positions], positions)
     return Sample(as_array(train_features)[positions], positions)
+
+
+def prepared(flavor: Flavor, taken: Sample, schema: InputSchema) -> Sample:
+    """Return the sample as the model takes it, or rows of the flavor's own choice when there is none."""
+    rows = flavor.as_rows(taken.rows, schema)  # type: ignore[attr-defined]
+    positions = taken.positions or range(_length(rows))
+    return replace(taken, rows=rows, positions=positions)
 
 
 def answered(flavor: Flavor, model: Any, taken: Sample) -> Sample | None:
@@ -87,6 +98,8 @@ def answered(flavor: Flavor, model: Any, taken: Sample) -> Sample | None:
 
 def fits(flavor: Flavor, model: Any, rows: Any) -> bool:
     """Whether rows have the columns that a model takes."""
+    if hasattr(flavor, "accepts"):
+        return rows is not None and bool(flavor.accepts(model, rows))
     width = flavor.width(model)
     shape: tuple[int, ...] = getattr(rows, "shape", ())
     if width is None or len(shape) != 2 or shape[1] != width:
@@ -110,7 +123,9 @@ def compare(graph: bytes, taken: Sample) -> Parity:
     from a360runtime.onnx_model import ONNXModel
 
     native, labels, positions = taken.answers, taken.labels, taken.positions
-    other = ONNXModel.from_bytes(graph).predict(taken.rows)
+    loaded = ONNXModel.from_bytes(graph)
+    named = isinstance(taken.rows, Mapping)
+    other = loaded.predict(taken.rows, "huggingface")[0] if named else loaded.predict(taken.rows)
     if native.shape != other.shape and native.size == other.size:
         other = other.reshape(native.shape)
     if native.shape != other.shape:
@@ -140,6 +155,12 @@ def compare(graph: bytes, taken: Sample) -> Parity:
     gap = numpy.abs(other.astype(float) - native.astype(float)) if native.dtype.kind in "fiub" else None
     largest = float(numpy.nanmax(gap, initial=0.0)) if gap is not None else None
     return Parity(len(positions), off, largest, None, not off, example)
+
+
+def _length(data: Any) -> int:
+    if isinstance(data, Mapping):
+        return min(map(_length, data.values()), default=0)
+    return 0 if data is None else len(data)
 
 
 def refuse(what: str, parity: Parity) -> RunError:

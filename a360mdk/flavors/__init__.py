@@ -5,7 +5,7 @@ from importlib import import_module
 from a360mdk.exceptions import ExperimentError
 from a360mdk.flavors.base import Flavor
 
-_MODULES = {"sklearn": "a360mdk.flavors.sklearn"}
+_MODULES = {name: f"a360mdk.flavors.{name}" for name in ("sklearn", "pytorch", "tensorflow", "huggingface")}
 
 
 def get(name: str | None) -> Flavor:

@@ -14,11 +14,17 @@ class InputSchema:
         names: feature names in training order; empty when unknown.
         types: signature type ("float", "text", ...) by feature name, where known.
         width: number of columns when given by the user.
+        tensors: type and shape of one row by input name, of arrays and dicts of arrays; one array's name is
+            empty.
+        tokenizer, pipeline_name: what the experiment was given for a Hugging Face model.
     """
 
     names: Sequence[str] = ()
     types: Mapping[str, str] = field(default_factory=dict)
     width: int | None = None
+    tensors: Mapping[str, tuple[str, tuple[int, ...]]] = field(default_factory=dict)
+    tokenizer: Any = None
+    pipeline_name: str | None = None
 
 
 @dataclass(frozen=True)
@@ -30,7 +36,12 @@ class Conversion:
 
 
 class Flavor(Protocol):
-    """One framework."""
+    """One framework.
+
+    Three members are optional. ``answers_missing`` is False where models do not take missing values.
+    ``accepts(model, rows)`` says whether a model takes rows that are not tables of :meth:`width` columns.
+    ``as_rows(rows, schema)`` turns training data (None when there is none) into what the model takes.
+    """
 
     name: str
     native_suffix: str | None  # of the native copy's file; None when none is stored
