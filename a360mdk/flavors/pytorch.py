@@ -5,7 +5,6 @@ pickle, opened in the user's own kernel only, after its SHA-256 was found equal 
 run. Classes that were defined in a notebook are stored by value, so that other notebooks can load them.
 """
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +12,8 @@ from typing import Any
 
 from a360mdk.exceptions import RunError
 from a360mdk.flavors.base import Conversion, InputSchema
-from a360mdk.flavors.sklearn import FEATURE_NAMES_KEY
-from a360mdk.flavors.torch_graph import EXAMPLE_ROWS, check_batches, evaluating, export, first_output, quiet
+from a360mdk.flavors.graphs import made_up, named, quiet, try_rows
+from a360mdk.flavors.torch_graph import EXAMPLE_ROWS, evaluating, export, first_output
 from a360mdk.signature import FLOAT, as_array
 
 INPUT = "X"
@@ -92,13 +91,23 @@ class PytorchFlavor:
             for given, name in zip(inputs, taken, strict=True)
         ]
 
-        def rows_of(count: int) -> dict[str, Any]:
-            return {name: given.rows(count) for name, given in zip(taken, inputs, strict=True)}
+        def native(arrays: dict[str, Any]) -> Any:
+            with torch.no_grad(), quiet():
+                return first_output(twin(*map(torch.as_tensor, arrays.values()))).numpy()
 
+        example = {
+            name: torch.as_tensor(given.rows(EXAMPLE_ROWS)) for name, given in zip(taken, inputs, strict=True)
+        }
         rows = torch.export.Dim("rows")
-        graph = export(twin, rows_of(EXAMPLE_ROWS), names, {name: {0: rows} for name in taken})
-        check_batches(twin, graph, rows_of, names)
-        yield Conversion(inputs[0].dtype, _with_names(graph, inputs, schema.names))
+        graph = export(twin, example, names, {name: {0: rows} for name in taken})
+        try_rows(
+            type(model).__name__,
+            graph,
+            native,
+            lambda count: {name: given.rows(count) for name, given in zip(names, inputs, strict=True)},
+        )
+        shapes = {name: given.shape for name, given in zip(names, inputs, strict=True)}
+        yield Conversion(inputs[0].dtype, named(graph, shapes, schema.names))
 
     def save(self, model: Any, sink: Any) -> None:
         """Write the module."""
@@ -131,14 +140,8 @@ class _Input:
     below: int = 2
 
     def rows(self, count: int) -> Any:
-        """Make up so many rows, the same ones each time; numbers from 0 to 1, which are a category as well."""
-        import torch
-
-        generator = torch.Generator().manual_seed(count)
-        size = (count, *self.shape)
-        if self.dtype == "int64":
-            return torch.randint(0, self.below, size, generator=generator)
-        return torch.rand(size, generator=generator, dtype=getattr(torch, self.dtype))
+        """Make up so many rows."""
+        return made_up(self.dtype, (count, *self.shape), self.below)
 
 
 def _inputs(module: Any, schema: InputSchema, arguments: int) -> list[_Input]:
@@ -157,7 +160,7 @@ def _inputs(module: Any, schema: InputSchema, arguments: int) -> list[_Input]:
         tried.append(candidate)
         try:
             with torch.no_grad(), quiet():
-                first_output(module(*(given.rows(EXAMPLE_ROWS) for given in candidate)))
+                first_output(module(*(torch.as_tensor(given.rows(EXAMPLE_ROWS)) for given in candidate)))
         except Exception as error:  # whatever forward raises
             reason = reason or f"With {_described(candidate)}: {str(error).strip().splitlines()[0][:200]}"
             continue
@@ -265,19 +268,6 @@ def _head(rows: Any) -> Any:
 
 def _described(inputs: Sequence[_Input]) -> str:
     return ", ".join(f"{given.dtype} of shape {('rows', *given.shape)}" for given in inputs)
-
-
-def _with_names(graph: bytes, inputs: Sequence[_Input], names: Sequence[str]) -> bytes:
-    """Record the features' names in the graph, when there is one column each."""
-    if not names or len(inputs) != 1 or inputs[0].shape != (len(names),):
-        return graph
-    import onnx
-
-    model = onnx.load_model_from_string(graph)
-    entry = model.metadata_props.add()
-    entry.key, entry.value = FEATURE_NAMES_KEY, json.dumps(list(names))
-    named: bytes = model.SerializeToString()
-    return named
 
 
 FLAVOR = PytorchFlavor()

@@ -1,21 +1,14 @@
 """From a torch module to an ONNX graph: what PyTorch and Hugging Face models have in common."""
 
-import contextlib
 import copy
-import io
-import logging
 import re
-import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from a360mdk.exceptions import RunError
+from a360mdk.flavors.graphs import OPSET, first_line, quiet
 
-# Understood by every ONNX Runtime since 1.14, so a package may bring an older one.
-OPSET = 18
 EXAMPLE_ROWS = 2
-CHECKED_ROWS = (1, 5)
-_TOLERANCE = 1e-3
 
 
 def evaluating(module: Any) -> Any:
@@ -86,78 +79,6 @@ def export(module: Any, example: dict[str, Any], names: Sequence[str], dynamic: 
     return graph
 
 
-def check_batches(
-    module: Any, graph: bytes, rows_of: Callable[[int], dict[str, Any]], names: Sequence[str]
-) -> None:
-    """Ask module and graph for one row and for five: a graph may hold the number of rows it was made with.
-
-    Args:
-        module: the original.
-        graph: what it became.
-        rows_of: gives so many rows of input by argument name.
-        names: the graph's inputs, in the same order.
-
-    Raises:
-        RunError: the graph does not take another number of rows, or answers otherwise than the module.
-    """
-    import numpy
-    import onnxruntime
-    import torch
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-    for count in CHECKED_ROWS:
-        rows = rows_of(count)
-        feeds = {name: value.numpy() for name, value in zip(names, rows.values(), strict=True)}
-        kept = {node.name for node in session.get_inputs()}
-        try:
-            with torch.no_grad(), quiet():
-                native = first_output(module(**rows)).numpy()
-            other = session.run(None, {name: value for name, value in feeds.items() if name in kept})[0]
-        except Exception as error:  # torch's or ONNX Runtime's own
-            raise _fixed_rows(module, f"With {count} rows: {_first_line(error)}") from error
-        if native.size != other.size:
-            raise _fixed_rows(
-                module, f"{count} rows give an answer of shape {other.shape} instead of {native.shape}."
-            )
-        scale = float(numpy.abs(native).max(initial=0.0))
-        if not numpy.allclose(
-            other.reshape(native.shape), native, rtol=_TOLERANCE, atol=_TOLERANCE * scale, equal_nan=True
-        ):
-            raise RunError(
-                f"The {type(module).__name__} was not logged: its ONNX form answers differently.",
-                f"On {count} made-up rows the answers differ by up to "
-                f"{float(numpy.nanmax(numpy.abs(other.reshape(native.shape) - native))):.3g}.",
-                "Its forward must give the same answer to the same input: no random numbers, no state.",
-            )
-
-
-def _fixed_rows(module: Any, reason: str) -> RunError:
-    return RunError(
-        f"The {type(module).__name__} was not logged: it does not take any number of rows.",
-        reason,
-        "Let forward take the number of rows from its input: x.reshape(x.shape[0], -1), squeeze(-1).",
-    )
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Keep the exporter's talk about its own steps out of the notebook."""
-    before = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    try:
-        with (
-            warnings.catch_warnings(),
-            contextlib.redirect_stdout(io.StringIO()),
-            contextlib.redirect_stderr(io.StringIO()),
-        ):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)
-
-
 def _not_convertible(module: Any, error: Exception) -> RunError:
     causes = list(_causes(error))
     text = "\n".join(str(cause) for cause in causes)
@@ -167,7 +88,7 @@ def _not_convertible(module: Any, error: Exception) -> RunError:
         name = operator.group(1)
         return RunError(
             f"The operator {name} of the {type(module).__name__} has no ONNX form; the run was not logged.",
-            _first_line(causes[-1]),
+            first_line(causes[-1]),
             hint,
         )
     place = re.findall(r'File "([^"]+)", line (\d+), in \w+\n\s*(.+)', text)
@@ -175,12 +96,12 @@ def _not_convertible(module: Any, error: Exception) -> RunError:
     if layer:
         return RunError(
             f"The layer {layer} of the {type(module).__name__} cannot be converted; the run was not logged.",
-            f"{_first_line(causes[-1])} In: {line}",
+            f"{first_line(causes[-1])} In: {line}",
             "Let forward do the same for every row: torch.where instead of if, and no loops over values.",
         )
     return RunError(
         f"The {type(module).__name__} cannot be converted to ONNX; the run was not logged.",
-        f"{type(causes[-1]).__name__}: {_first_line(causes[-1])}",
+        f"{type(causes[-1]).__name__}: {first_line(causes[-1])}",
         hint,
     )
 
@@ -202,8 +123,3 @@ def _layer(module: Any, places: list[tuple[str, str, str]]) -> tuple[str, str]:
                 name = type(part).__name__
                 return (f"{path} ({name})" if path else name), line.strip()
     return "", ""
-
-
-def _first_line(error: BaseException) -> str:
-    text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0][:300]
