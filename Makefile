@@ -8,7 +8,7 @@ RUN := $(UV) run --no-sync
 PYTEST := $(RUN) pytest
 JOBS ?= 2
 
-.PHONY: demo up down test unit lint format rows openapi docs test-long test-s3 bench base-image clean
+.PHONY: demo up down test unit lint format rows openapi docs test-long test-flavors test-s3 bench base-image clean
 
 demo: .venv/.hub            ## From data to a protected endpoint; ARGS=--exit ends with an exit code
 	$(RUN) python -m examples.demo $(ARGS)
@@ -20,14 +20,18 @@ down: .venv/.hub            ## Stop what `up` or `demo` left running; ARGS=--all
 	$(RUN) a360 down $(ARGS)
 
 test: lint                  ## Lint, types and every test that needs no cluster; ARGS="--reruns 2" on a busy machine
-	$(PYTEST) -n $(JOBS) --dist loadgroup -m "not s3 and not kubernetes and not alone and not long" $(ARGS)
+	$(PYTEST) -n $(JOBS) --dist loadgroup -m "not s3 and not kubernetes and not flavors and not alone and not long" $(ARGS)
 	$(PYTEST) -m alone $(ARGS) tests/integration/test_event_loop.py || [ $$? = 5 ]
 
 unit: .venv/.dev            ## The tests that start nothing
 	$(PYTEST) tests/unit $(ARGS)
 
 test-long: .venv/.dev       ## The few tests that take most of a minute each; CI runs them after `test`
-	$(PYTEST) -n $(JOBS) --dist loadgroup -m long $(ARGS)
+	$(PYTEST) -n $(JOBS) --dist loadgroup -m "long and not flavors" $(ARGS)
+
+test-flavors: .venv/.dev    ## Each framework's tests in the environment of its image; FLAVORS="pytorch xgboost" for some
+	$(RUN) python -m tests.flavors $(FLAVORS)
+	$(PYTEST) -m flavors $(ARGS) tests/e2e
 
 test-s3: .venv/.dev         ## The storage contract on a real S3 server (A360_TEST_S3_ENDPOINT and keys)
 	$(PYTEST) -m s3 $(ARGS)

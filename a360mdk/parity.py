@@ -1,7 +1,7 @@
 """Does the ONNX graph answer what the model answers? Asked when a run closes, on training and edge rows."""
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -166,6 +166,8 @@ def _together(parts: Sequence[Asked]) -> Asked:
 
 def fits(flavor: Flavor, model: Any, rows: Any) -> bool:
     """Whether rows have the columns that a model takes; True where neither says."""
+    if hasattr(flavor, "accepts"):
+        return bool(flavor.accepts(model, rows))
     names = getattr(model, "feature_names_in_", None)
     if names is not None and hasattr(rows, "columns") and list(names) != list(rows.columns):
         return False
@@ -187,6 +189,9 @@ def compare(onnx: "ONNXModel", asked: Asked, before: "ONNXModel | None" = None) 
     """
 
     def answer(data: Any) -> list[Any]:
+        if isinstance(data, Mapping):
+            outputs: list[Any] = onnx.predict(data, "huggingface")
+            return outputs
         return onnx.outputs(data if before is None else before.transform(data))
 
     try:

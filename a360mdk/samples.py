@@ -61,7 +61,7 @@ def length(features: Any) -> int:
 
 def made(rows: Any) -> Rows:
     """Wrap made-up rows."""
-    return Rows(rows, tuple(f"made-up row {number}" for number in range(len(rows))), made=True)
+    return Rows(rows, tuple(f"made-up row {number}" for number in range(length(rows))), made=True)
 
 
 def edges(features: Any, taken: Rows, missing: bool) -> Iterator[Rows]:

@@ -8,6 +8,7 @@ Three forms:
 - tensor: ``tensor: name float32 (3, 32, 32), name int64 (128,)``, the same per named input.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -82,6 +83,22 @@ def column_types(input_signature: str | None, feature_names: Sequence[str]) -> d
         found[name] = kind
         rest = rest[len(name) + 1 + len(kind) :].removeprefix(", ")
     return found if not rest else {}
+
+
+def tensors(input_signature: str | None) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Read a signature of arrays back: type and shape of one row by input name; of one array the name is "".
+
+    Empty for the other forms.
+    """
+    kind, _, rest = (input_signature or "").partition(": ")
+    if kind not in ("ndarray", "tensor"):
+        return {}
+    found = re.findall(r"(?:(\S.*?) )?(\w+) \(([\d, ]*)\)(?:, |$)", rest)
+    single = kind == "ndarray" or [name for name, _, _ in found] == ["input"]
+    return {
+        "" if single else name: (dtype, tuple(int(size) for size in sizes.replace(",", " ").split()))
+        for name, dtype, sizes in found
+    }
 
 
 def as_array(data: Any) -> Any:

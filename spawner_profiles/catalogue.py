@@ -3,7 +3,7 @@
 import os
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -40,7 +40,8 @@ class Image(_Strict):
 
     ``name`` ends in ``-<flavor>``, because notebooks read the flavor off the end of ``A360_IMAGE``.
     ``container`` is the reference used on Kubernetes; ``lock`` is the file of pinned, hashed requirements of
-    the local environment (in the YAML file: its name beside that file).
+    the local environment (in the YAML file: its name beside that file). There ``common`` may
+    name a file of requirements, one a line, that ``packages`` starts with.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,60}$")]
@@ -113,11 +114,25 @@ def read_catalogue(folder: Path) -> Catalogue:
         When a file does not hold what the models say (pydantic's message names field and reason).
     """
     profiles = yaml.safe_load((folder / "profiles.yaml").read_text(encoding="utf-8"))
-    images = []
-    for path in sorted((folder / "images").glob("*.yaml")):
-        image = yaml.safe_load(path.read_text(encoding="utf-8"))
-        images.append({**image, "lock": path.parent / image["lock"]} if "lock" in image else image)
+    images = [_read_image(path) for path in sorted((folder / "images").glob("*.yaml"))]
     return Catalogue.model_validate({"profiles": profiles, "images": images})
+
+
+def _read_image(path: Path) -> Any:
+    image = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if "lock" in image:
+        image["lock"] = path.parent / image["lock"]
+    if "common" in image:
+        common = path.parent / image.pop("common")
+        if not common.is_file():
+            raise ValueError(f"{path.name} takes packages in common from {common}, which is not there")
+        image["packages"] = [*_requirements(common), *image.get("packages", [])]
+    return image
+
+
+def _requirements(path: Path) -> list[str]:
+    lines = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
+    return [line for line in lines if line and not line.startswith("#")]
 
 
 @lru_cache(maxsize=8)

@@ -139,9 +139,23 @@ def _build(images: Path, image: Image, final: Path, progress: Progress) -> None:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _uv(*arguments: str, check: bool = True) -> None:
-    done = subprocess.run([uv.find_uv_bin(), *arguments], capture_output=True, text=True)
-    if check and done.returncode != 0:
+def uv_environment() -> dict[str, str]:
+    """Where uv runs: pip's folders and pages of wheels count for uv too, which reads its own variable only.
+
+    Builds of PyTorch for the CPU, for example, are on no ordinary index.
+    """
+    environment = dict(os.environ)
+    given = environment.get("PIP_FIND_LINKS", "").split()
+    if given and not environment.get("UV_FIND_LINKS"):
+        environment["UV_FIND_LINKS"] = ",".join(given)
+    return environment
+
+
+def _uv(*arguments: str) -> None:
+    done = subprocess.run(
+        [uv.find_uv_bin(), *arguments], capture_output=True, text=True, env=uv_environment()
+    )
+    if done.returncode != 0:
         raise ImageBuildError(f"uv {arguments[0]} failed: {done.stderr.strip()[-2000:]}")
 
 

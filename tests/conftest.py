@@ -1,14 +1,19 @@
 """Fixtures of the whole suite."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests import rows
 from tests.support import loop_reports
-from tests.support.postgres import Server, postgres
-from tests.support.service import ServiceProcess
+
+if TYPE_CHECKING:  # the tests of flavors run in environments of workspaces, which hold nothing of the service
+    from tests.support.postgres import Server
+    from tests.support.service import ServiceProcess
 
 _outcomes: dict[str, tuple[str, list[str]]] = {}
 
@@ -58,6 +63,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[Server]:
     """A PostgreSQL server of the worker's own."""
+    from tests.support.postgres import postgres
+
     with postgres() as server:
         yield server
 
@@ -70,6 +77,8 @@ def service(
 
     Every test that takes it runs twice, once on each database.
     """
+    from tests.support.service import ServiceProcess
+
     url = "" if request.param == "sqlite" else request.getfixturevalue("postgresql").new_database()
     running = ServiceProcess(tmp_path_factory.mktemp(f"service-{request.param}"), database_url=url).start()
     yield running
@@ -79,6 +88,8 @@ def service(
 @pytest.fixture
 def fresh_service(tmp_path: Path) -> Iterator[ServiceProcess]:
     """A service of the test's own, to kill and restart."""
+    from tests.support.service import ServiceProcess
+
     running = ServiceProcess(tmp_path / "home").start()
     yield running
     running.stop()

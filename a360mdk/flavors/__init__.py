@@ -5,10 +5,8 @@ from importlib import import_module
 from a360mdk.exceptions import ExperimentError
 from a360mdk.flavors.base import Flavor
 
-_MODULES = {
-    "sklearn": "a360mdk.flavors.sklearn",
-    "xgboost": "a360mdk.flavors.xgboost",
-}
+_NAMES = ("sklearn", "xgboost", "pytorch", "tensorflow", "huggingface")
+_MODULES = {name: f"a360mdk.flavors.{name}" for name in _NAMES}
 
 
 def get(name: str | None) -> Flavor:

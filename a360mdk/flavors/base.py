@@ -16,12 +16,18 @@ class InputSchema:
         width: number of columns when given by the user.
         exact: whether something behind it may tell values apart that float32 does not, so that the float64
             form comes first.
+        tensors: type and shape of one row by input name, of arrays and dicts of arrays; one array's name is
+            empty.
+        tokenizer, pipeline_name: what the experiment was given for a Hugging Face model.
     """
 
     names: Sequence[str] = ()
     types: Mapping[str, str] = field(default_factory=dict)
     width: int | None = None
     exact: bool = False
+    tensors: Mapping[str, tuple[str, tuple[int, ...]]] = field(default_factory=dict)
+    tokenizer: Any = None
+    pipeline_name: str | None = None
 
 
 @dataclass(frozen=True)
@@ -40,7 +46,8 @@ class Flavor(Protocol):
     - ``answers_missing: bool``: whether its models can take missing values, see :func:`answers_missing`;
     - ``packages: tuple[str, ...]``: distributions whose versions a certificate names, see :func:`packages`;
     - ``probabilities(model, rows)``: of a classifier, see :func:`probabilities`;
-    - ``prepared_rows(model, rows, tokenizer)``: training rows as the model takes them, see
+    - ``accepts(model, rows)``: whether a model takes rows that are not tables of :meth:`width` columns;
+    - ``as_rows(rows, schema)``: training rows (None when there are none) as the model takes them, see
       :func:`prepared_rows`;
     - ``made_rows(model, schema)``: rows for a model without training rows, see :func:`made_rows`.
     """
@@ -88,13 +95,15 @@ def probabilities(flavor: Flavor, model: Any, rows: Any) -> Any | None:
     return None if found is None else found(model, rows)
 
 
-def prepared_rows(flavor: Flavor, model: Any, rows: Any, tokenizer: Any) -> Any:
-    """Return training rows as the model takes them, for example texts as the tokenizer's arrays."""
-    found = getattr(flavor, "prepared_rows", None)
-    return rows if found is None else found(model, rows, tokenizer)
+def prepared_rows(flavor: Flavor, rows: Any, schema: InputSchema) -> Any:
+    """Return training rows as a model takes them, for example texts as the tokenizer's arrays."""
+    found = getattr(flavor, "as_rows", None)
+    return rows if found is None else found(rows, schema)
 
 
 def made_rows(flavor: Flavor, model: Any, schema: InputSchema) -> Any | None:
-    """Return rows made up from what a fitted model knows of its input; None when that is too little."""
+    """Return rows made up from what is known of a model's input; None when that is too little."""
+    if hasattr(flavor, "as_rows"):
+        return flavor.as_rows(None, schema)
     found = getattr(flavor, "made_rows", None)
     return None if found is None else found(model, schema)

@@ -16,11 +16,10 @@ import httpx
 import psutil
 
 from tests.support import loop_reports
+from tests.support.images import IMAGES
 from tests.support.service import free_port, wait_for
 
 ROOT = Path(__file__).parents[2]
-# Environments of images are whole or absent and keyed by content: all tests of a machine share them.
-IMAGES = Path(os.environ.get("A360_TEST_IMAGES") or ROOT / ".a360" / "images")
 
 
 class SignedIn(httpx.Client):

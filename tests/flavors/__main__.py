@@ -1,0 +1,42 @@
+"""Run the tests of flavors, each where its framework is: ``python -m tests.flavors [FLAVOR ...]``.
+
+The environment is the one a workspace of that flavor gets, made by the platform's own code: the image, and a
+workspace's overlay on it, into which pytest is installed as people install packages.
+"""
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from spawner_profiles.catalogue import catalogue
+from spawner_profiles.environments import ensure_image, ensure_overlay
+from tests.support.images import IMAGES
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+
+
+def run(flavor: str) -> int:
+    """Run one flavor's tests; pytest's exit code."""
+    image = ensure_image(IMAGES, catalogue().image(flavor), lambda line: print(f"{flavor}: {line}"))
+    with tempfile.TemporaryDirectory() as home:
+        overlay = ensure_overlay(image, Path(home))
+        install = [str(overlay / "bin" / "pip"), "install", "--quiet", "pytest>=9", "pytest-timeout>=2.4"]
+        subprocess.run(install, check=True)
+        tests = [str(overlay / "bin" / "python"), "-m", "pytest", "-m", "flavors", "-p", "no:cacheprovider"]
+        return subprocess.run([*tests, str(HERE / f"test_{flavor}.py")], cwd=ROOT).returncode
+
+
+def main() -> int:
+    """Run those named, or all."""
+    known = sorted(path.stem.removeprefix("test_") for path in HERE.glob("test_*.py"))
+    wanted = sys.argv[1:] or known
+    if unknown := set(wanted) - set(known):
+        print(f"There are no tests of {', '.join(sorted(unknown))}; there are: {', '.join(known)}.")
+        return 2
+    return max([run(flavor) for flavor in wanted])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
