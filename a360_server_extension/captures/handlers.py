@@ -32,9 +32,14 @@ class _Handler(APIHandler):
         self.finish(json.dumps(document))
 
     def refuse(self, status: int, error: Any) -> None:
-        """Answer with what happened, why, and what to do."""
-        told = {"what": error.what, "why": error.why, "hint": error.hint, "message": str(error)}
-        self.answer(told, status)
+        """Answer with what happened, why, and what to do, as problem documents say it (RFC 9457).
+
+        ``message`` is for Jupyter's own front ends.
+        """
+        told = {"title": error.what, "detail": error.why, "hint": error.hint, "status": status}
+        self.set_status(status)
+        body = json.dumps({**told, "message": str(error)})
+        self.finish(body, set_content_type="application/problem+json")
 
     def missing(self) -> None:
         """Answer that there is no such capture."""
@@ -135,10 +140,9 @@ class NotebookHandler(_Handler):
             self.missing()
             return
         content = await asyncio.to_thread(path.read_bytes)
-        self.set_header("Content-Type", "application/x-ipynb+json")
         self.set_header("Content-Disposition", 'attachment; filename="executed.ipynb"')
         self.set_header("X-Content-Type-Options", "nosniff")
-        self.finish(content)
+        self.finish(content, set_content_type="application/x-ipynb+json")
 
 
 def _number(text: str) -> float:

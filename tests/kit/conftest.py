@@ -14,6 +14,7 @@ from tests.support.service import ServiceProcess, project_form
 
 ONE_DATABASE = {
     "test_buckets.py",
+    "test_capture.py",
     "test_datasets.py",
     "test_datasources.py",
     "test_definitions.py",
