@@ -3,9 +3,10 @@
 from typing import Any
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, joinedload
 
 from ..entities import (
+    Artifact,
     Collaborator,
     Endpoint,
     Experiment,
@@ -24,6 +25,9 @@ from .problems import problem_of
 from .routing import Route
 
 MOST = 200
+MOST_CAPTURED = 20
+EXECUTED = "executed_notebook"
+"""What captures call the notebook they executed."""
 
 
 class Page(BaseHandler):
@@ -135,12 +139,27 @@ class ModelPage(Page):
             "project": model.project,
             "run": run,
             "artifacts": list(run.artifacts) if run else [],
+            "captured": _captured(session, model.id),
             "experiments": session.scalars(select(Experiment).where(of_model).order_by(Experiment.id)).all(),
             "history": _newest(session, ModelEvent, model.id),
             "jobs": _newest(session, Job, model.id),
             "packages": _newest(session, Package, model.id),
             "endpoint": session.scalar(select(Endpoint).where(Endpoint.model_id == model.id)),
         }
+
+
+def _captured(session: Session, model_id: str) -> list[Artifact]:
+    """The executed notebooks of a model's latest captures, failed ones too, newest first."""
+    query = (
+        select(Artifact)
+        .join(Run, Artifact.run_id == Run.id)
+        .join(Experiment, Run.experiment_id == Experiment.id)
+        .where(Experiment.model_id == model_id, Artifact.name == EXECUTED)
+        .options(joinedload(Artifact.run).joinedload(Run.experiment))
+        .order_by(Artifact.id.desc())
+        .limit(MOST_CAPTURED)
+    )
+    return list(session.scalars(query))
 
 
 def readable_size(size: int) -> str:
