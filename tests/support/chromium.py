@@ -77,7 +77,8 @@ def chromium() -> Iterator[Tab]:
     with tempfile.TemporaryDirectory(prefix="a360-chromium-", ignore_cleanup_errors=True) as profile:
         process = subprocess.Popen(
             [program, "--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run",
-             "--no-proxy-server", "--disable-background-networking", "--remote-debugging-port=0", f"--user-data-dir={profile}",
+             "--no-proxy-server", "--disable-background-networking", "--remote-debugging-port=0",
+             f"--user-data-dir={profile}",
              "about:blank"],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
