@@ -18,6 +18,7 @@ ONE_DATABASE = {
     "test_datasets.py",
     "test_datasources.py",
     "test_definitions.py",
+    "test_errors.py",
     "test_kernel.py",
     "test_magics.py",
     "test_progress.py",

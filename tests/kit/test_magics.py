@@ -259,7 +259,7 @@ def review(service: ServiceProcess, model_id: str, project_id: str) -> None:
         ok(theirs.post(f"/models/{model_id}/approve", json={}))
 
 
-@pytest.mark.row("M041", "M042", "M043")
+@pytest.mark.row("M013", "M041", "M042", "M043")
 def test_what_the_page_says_from_the_first_run_to_a_call(
     tmp_path: Path, monkeypatch: Any, capsys: Any
 ) -> None:

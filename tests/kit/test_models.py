@@ -124,6 +124,7 @@ def test_the_summary_of_a_data_frame(workspace: Workspace, table: Table, capsys:
     assert values["Output Signature"] == "Churn big_integer"
     assert (values["Final Run Id"], values["Drift Monitoring Enabled"]) == ("None", "False")
     assert (experiment.baseline, experiment.train_shape, experiment.model) == (None, [4], model)
+    assert (experiment.a360ai, experiment.model_id) == (workspace.ai, model.id)
     same = workspace.ai.get_or_create_experiment("churn_pred_2", "1.0", "forest", "sklearn", features, target)
     assert same.id == experiment.id
     loaded = model.get_or_create_experiment(experiment_name="forest")
@@ -152,6 +153,9 @@ def test_arrays_with_drift_monitoring(workspace: Workspace) -> None:
     assert experiment.output_signature == "ndarray: int64 ()"
     assert experiment.baseline is not None
     assert list(experiment.baseline) == names
+    assert experiment.feature_names == names
+    assert experiment.train_features is features
+    assert experiment.train_target is target
     entry = experiment.baseline["f3"]
     assert (entry["mean"], entry["std"]) == pytest.approx((features[:, 3].mean(), features[:, 3].std()))
     assert (len(entry["bins"]), sum(entry["frequencies"])) == (11, pytest.approx(1, abs=1e-4))
