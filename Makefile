@@ -48,7 +48,7 @@ format: .venv/.dev          ## Let ruff put things right
 	$(RUN) ruff format .
 	$(RUN) ruff check --fix .
 
-rows: .venv/.dev            ## Which rows of the acceptance lists a passing test proves (of the last run)
+rows: .venv/.dev            ## Which rows of the acceptance lists a passing test proves, and which none does
 	@$(RUN) python -m tests.rows
 
 openapi: .venv/.dev         ## Write docs/openapi.json

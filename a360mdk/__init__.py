@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from a360mdk.artifacts import Artifact
+    from a360mdk.capture import Capture
     from a360mdk.datarepo import DataRepo
     from a360mdk.datasource import DataSource
     from a360mdk.experiment import Experiment
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "A360AI": "a360mdk.main",
     "Artifact": "a360mdk.artifacts",
+    "Capture": "a360mdk.capture",
     "DataRepo": "a360mdk.datarepo",
     "DataSource": "a360mdk.datasource",
     "Experiment": "a360mdk.experiment",
@@ -34,7 +36,17 @@ _HOMES = {
     "unload_ipython_extension": "a360mdk.ipython",
 }
 
-__all__ = ["A360AI", "Artifact", "DataRepo", "DataSource", "Experiment", "FileSystem", "Model", "Run"]
+__all__ = [
+    "A360AI",
+    "Artifact",
+    "Capture",
+    "DataRepo",
+    "DataSource",
+    "Experiment",
+    "FileSystem",
+    "Model",
+    "Run",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -13,6 +13,9 @@ TRAINED_MODEL = "trained_model"
 NATIVE_MODEL = "trained_model_native"
 PREPROCESSOR = "preprocessor"
 BASELINE = "baseline"
+EXECUTED = "executed_notebook"
+PARAMETERS = "parameters"
+ENVIRONMENT = "environment"
 NOTEBOOKS = {
     "data_exploration_file": "data_exploration_notebook",
     "data_preparation_file": "data_preparation_notebook",
@@ -23,7 +26,9 @@ KINDS = {
     NATIVE_MODEL: "native_model",
     PREPROCESSOR: "preprocessor",
     BASELINE: "baseline",
-    **dict.fromkeys(NOTEBOOKS.values(), "notebook"),
+    **dict.fromkeys([*NOTEBOOKS.values(), EXECUTED], "notebook"),
+    PARAMETERS: "parameters",
+    ENVIRONMENT: "environment",
 }
 
 

@@ -36,7 +36,8 @@ class Experiment(Base):
         input_signature, output_signature: what goes in and out, as text.
         train_shape: shape of one row of features, ``[26]``.
         data_exploration_file, data_preparation_file, model_training_file: notebooks stored with each run.
-        enable_drift_monitoring, monitoring_expected_value, baseline: drift.
+        enable_drift_monitoring, monitoring_expected_value: whether drift is monitored, and from what.
+        baseline, target_baseline: what the training data looked like, see :mod:`a360mdk.baseline`.
         feature_names: in order; train_features and train_target only in the session that gave them.
         a360ai, model: back references.
     """
@@ -54,6 +55,7 @@ class Experiment(Base):
     model_training_file: str | None
     enable_drift_monitoring: bool
     baseline: dict[str, Any] | None
+    target_baseline: dict[str, Any] | None
     monitoring_expected_value: str | None
     feature_names: list[str] | None
     train_features: Any
@@ -69,7 +71,7 @@ class Experiment(Base):
         **dict.fromkeys(("id", "best_run_id", "experiment_name", "model_id", "model_flavor")),
         **dict.fromkeys(("input_signature", "output_signature", "train_shape", *_FILES)),
         "enable_drift_monitoring": False,
-        **dict.fromkeys(("baseline", "monitoring_expected_value", "feature_names")),
+        **dict.fromkeys(("baseline", "target_baseline", "monitoring_expected_value", "feature_names")),
         **dict.fromkeys(("train_features", "train_target", "framework", "model_manifest")),
         **dict.fromkeys(("pipeline_name", "tokenizer", "a360ai", "model")),
     }
@@ -286,6 +288,31 @@ def baselines(
     return found
 
 
+def monitored(
+    existing: Experiment, train_features: Any, feature_names: Sequence[str] | None, train_target: Any
+) -> dict[str, Any]:
+    """Return the baselines that an experiment gets later, in the order its own features have.
+
+    Raises:
+        ExperimentError: names are missing, or are other ones than the experiment was created with.
+    """
+    own = existing.feature_names or []
+    if feature_names is None and own and not hasattr(train_features, "columns"):
+        feature_names = own
+    names = baseline.feature_names_of(train_features, feature_names, monitored=train_features is not None)
+    found = baselines(train_features, train_target, names, existing.monitoring_expected_value or "mean")
+    if "baseline" not in found or not own:
+        return found
+    if set(own) != set(names):
+        raise ExperimentError(
+            "Drift monitoring was not enabled: these are not the features of the experiment.",
+            f"It was created with {', '.join(own)}; given are {', '.join(names)}.",
+            "Pass the features the experiment was created with.",
+        )
+    # The keys of the baseline are the feature names in order: deployment scripts read them so.
+    return {**found, "baseline": {name: found["baseline"][name] for name in own}}
+
+
 def documents(model: "Model") -> Iterator[dict[str, Any]]:
     """Yield the experiments of a model as the service gives them."""
     yield from model.interface.client.items(f"/models/{model.id}/experiments", ExperimentError)
@@ -300,7 +327,12 @@ def listing(model: "Model") -> "pandas.DataFrame":
     for document in documents(model):
         best = document.get("best_run_id")
         run = client.get(f"/runs/{best}", ExperimentError) if best else None
-        more = {"bestRun": run, "model_name": model.model_name, "version": model.version}
+        more = {
+            "bestRun": run,
+            "baseline": baseline.shown(document.get("baseline")),
+            "model_name": model.model_name,
+            "version": model.version,
+        }
         rows.append({**document, **more})
     return pandas.DataFrame(rows, columns=_LISTED)
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from a360mdk import definitions, experiment, flavors
+from a360mdk.capture import Captures
 from a360mdk.cards import card
 from a360mdk.client import Client
 from a360mdk.datarepo import DataRepo
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 DEFAULT_VERSION = "1.0"
 
 
-class A360AI(DefaultRepo):
+class A360AI(DefaultRepo, Captures):
     """The project of this workspace: its data, models and experiments.
 
     Nothing is asked of the service before the first use.

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urljoin
 
-from a360mdk import artifacts, baseline, experiment, flavors
+from a360mdk import artifacts, experiment, flavors
 from a360mdk.artifacts import Artifact
 from a360mdk.base import Base
 from a360mdk.cards import card
@@ -285,15 +285,19 @@ class Model(Base):
     ) -> Experiment:
         """Give the best experiment baselines for drift after the fact; return it.
 
+        A package made from now on has them, where the final run stored no baseline of its own.
+
         Args:
-            train_features: DataFrame, or ndarray with ``feature_names``.
+            train_features: DataFrame, or ndarray (or list of rows) with ``feature_names``.
             feature_names: in column order.
             train_target: Series or ndarray.
 
         Raises:
             ModelError: no final run yet.
-            ExperimentError: neither features nor target, or names missing.
+            ExperimentError: neither features nor target, names missing, or other features than trained with.
         """
+        if not self.best_experiment_id:
+            self.refresh()
         if not self.best_experiment_id:
             raise ModelError(
                 "Drift monitoring was not enabled: the model has no final run.",
@@ -306,13 +310,14 @@ class Model(Base):
                 "Without training data there is nothing to compare with.",
                 "Pass them to model.enable_drift_monitoring(...).",
             )
-        names = baseline.feature_names_of(train_features, feature_names, monitored=True)
         document = self.interface.client.get(f"/experiments/{self.best_experiment_id}", ExperimentError)
         best = Experiment.from_document(document, model=self, a360ai=self.a360ai)
-        found = experiment.baselines(
-            train_features, train_target, names, best.monitoring_expected_value or "mean"
+        best.update(
+            {
+                "enable_drift_monitoring": True,
+                **experiment.monitored(best, train_features, feature_names, train_target),
+            }
         )
-        best.update({"enable_drift_monitoring": True, **found})
         return best
 
     def get_model_detail_page(self) -> None:

@@ -1,4 +1,4 @@
-"""Which rows of the acceptance lists have a passing test: ``make rows`` prints what the last run showed."""
+"""Which rows of the acceptance lists have a passing test, and which have none: ``make rows`` prints it."""
 
 import json
 import re
@@ -35,11 +35,20 @@ def main() -> int:
     for letter, count in ROWS.items():
         rows = sorted(row for row in passed if row[0] == letter)
         print(f"{letter}: {len(rows)} of {count} rows have a passing test")
-        for start in range(0, len(rows), 18):
-            print("  " + " ".join(rows[start : start + 18]))
+        _print_rows(rows)
+        proven = set(rows)
+        missing = [row for number in range(1, count + 1) if (row := f"{letter}{number:03}") not in proven]
+        if missing:
+            print(f"{letter}: {len(missing)} rows have none")
+            _print_rows(missing)
     if only_failed := sorted(failed - passed):
         print(f"Rows whose tests all failed or were skipped: {' '.join(only_failed)}")
     return 0
+
+
+def _print_rows(rows: list[str]) -> None:
+    for start in range(0, len(rows), 18):
+        print("  " + " ".join(rows[start : start + 18]))
 
 
 if __name__ == "__main__":

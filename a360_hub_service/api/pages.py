@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, joinedload
 
 from ..entities import (
+    Artifact,
     Collaborator,
     Endpoint,
     Experiment,
@@ -28,6 +29,9 @@ from .problems import problem_of
 from .routing import Route
 
 MOST = 200
+MOST_CAPTURED = 20
+EXECUTED = "executed_notebook"
+"""What captures call the notebook they executed."""
 
 
 class Page(BaseHandler):
@@ -156,6 +160,7 @@ class ModelPage(Page):
             "project": model.project,
             "run": run,
             "artifacts": list(run.artifacts) if run else [],
+            "captured": _captured(session, model.id),
             "experiments": session.scalars(select(Experiment).where(of_model).order_by(Experiment.id)).all(),
             "history": _newest(session, ModelEvent, model.id),
             "jobs": _newest(session, Job, model.id),
@@ -168,6 +173,20 @@ def _status(workspace: Workspace, servers: Mapping[str, Server] | None) -> str:
     if servers is None:
         return "unknown"
     return condition(servers.get(workspace.server_name), workspace.message, workspace.limits).status.value
+
+
+def _captured(session: Session, model_id: str) -> list[Artifact]:
+    """The executed notebooks of a model's latest captures, failed ones too, newest first."""
+    query = (
+        select(Artifact)
+        .join(Run, Artifact.run_id == Run.id)
+        .join(Experiment, Run.experiment_id == Experiment.id)
+        .where(Experiment.model_id == model_id, Artifact.name == EXECUTED)
+        .options(joinedload(Artifact.run).joinedload(Run.experiment))
+        .order_by(Artifact.id.desc())
+        .limit(MOST_CAPTURED)
+    )
+    return list(session.scalars(query))
 
 
 def readable_size(size: int) -> str:

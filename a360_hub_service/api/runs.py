@@ -18,7 +18,9 @@ from .scope import authorise
 from .texts import Whole
 from .transfers import send_file
 
-ArtifactKind = Literal["model", "native_model", "preprocessor", "baseline", "notebook"]
+ArtifactKind = Literal[
+    "model", "native_model", "preprocessor", "baseline", "notebook", "parameters", "environment"
+]
 Dataset = Annotated[str, Field(max_length=4096)]
 # A run that failed has to be marked so, whatever its error printed.
 ErrorText = Annotated[
@@ -82,7 +84,7 @@ class ArtifactView(View):
 
 
 class RunView(View):
-    """A run; it has artifacts only once it is finished."""
+    """A run; it has artifacts once it is finished, and when it failed at most what tells why."""
 
     id: str
     experiment_id: str

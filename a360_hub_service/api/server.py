@@ -10,6 +10,7 @@ from jupyterhub.services.auth import HubOAuthCallbackHandler
 from tornado.web import Application, RequestHandler, StaticFileHandler
 
 from .handlers import BaseHandler, HealthHandler, JSONHandler, MissingHandler, Web
+from .notebooks import NotebookPage
 from .openapi import document
 from .pages import ModelPage, StartPage
 from .routes import PREFIX, ROUTES
@@ -53,6 +54,7 @@ def make_application(web: Web, prefix: str, *, cookie_secret: bytes) -> Applicat
         (f"{prefix}static/(.*)", StaticFileHandler, {"path": str(STATIC)}),
         (f"{prefix.rstrip('/')}/?", StartPage, {"web": web}),
         (f"{prefix}models/(?P<model_id>{ID})", ModelPage, {"web": web}),
+        (f"{prefix}artifacts/(?P<artifact_id>{ID})/notebook", NotebookPage, {"web": web}),
     ]
     return Application(
         rules,

@@ -76,7 +76,7 @@ class Experiment(Identified, Stamped, Base):
 
 
 class Run(Identified, Base):
-    """One set of hyperparameters, tried. Its artifacts exist only once it is finished."""
+    """One set of hyperparameters, tried. Its artifacts exist only once it is closed."""
 
     __tablename__ = "runs"
     __table_args__ = (

@@ -2,6 +2,7 @@
 (rows F285 to F308)."""
 
 import hashlib
+import json
 import logging
 import shutil
 from collections.abc import Sequence
@@ -26,6 +27,8 @@ from .naming import slugify
 from .paging import page
 
 log = logging.getLogger("a360")
+BASELINE = "baseline"
+
 SLUG_LIMIT = 50
 _CHUNK = 1024 * 1024
 
@@ -203,6 +206,8 @@ def _collect(work: Work) -> None:
         run = session.get_one(Run, session.get_one(Package, work.subject_id).run_id)
         artifacts = [artifact for artifact in run.artifacts if artifact.name in ARTIFACT_NAMES]
         storage = work.context.storages.open(session, session.get_one(DataRepo, run.data_repo_id))
+        experiment = run.experiment
+        later = experiment.baseline if experiment.enable_drift_monitoring else None
     folder = work.folder / "artifacts"
     folder.mkdir(exist_ok=True)
     for artifact in artifacts:
@@ -215,6 +220,10 @@ def _collect(work: Work) -> None:
                 hint="Log the run again, choose it as the final run and have it reviewed.",
             )
         work.log(f"Took {artifact.name} ({artifact.size:,} bytes, SHA-256 {artifact.sha256[:12]}…).")
+    if later and BASELINE not in {artifact.name for artifact in artifacts}:
+        # Monitoring was enabled after the run (M087), so no artifact of it holds the baseline.
+        (folder / BASELINE).write_text(json.dumps(later), encoding="utf-8")
+        work.log(f"Took the baseline of {len(later)} features from the experiment.")
 
 
 def _is_intact(path: Path, artifact: Artifact) -> bool:

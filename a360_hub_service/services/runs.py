@@ -21,6 +21,9 @@ RUNNING, FINISHED, FAILED = "running", "finished", "failed"
 MOST_VALUES = 1000
 """Most hyperparameters, metrics or metadata of one run; every run of a list carries all of them."""
 
+RECORDS = ("notebook", "parameters", "environment")
+"""Kinds of artifacts that a failed run may have."""
+
 COLUMNS = {"hyperparameters": "hyperparameters", "metrics": "metrics", "metadata": "run_metadata"}
 """The run's dictionaries: their names outside and their attributes."""
 
@@ -127,7 +130,10 @@ def update(session: Session, run: Run, values: Values) -> Run:
 
 
 def check_outcome(outcome: Outcome) -> None:
-    """See that an outcome makes sense by itself: a failed run has no artifacts, a finished one no error.
+    """See that an outcome makes sense by itself.
+
+    A finished run has no error, a failed one no artifact but what tells how it failed: nothing half made can
+    be chosen, packaged or served.
 
     A certificate is about the artifacts.
 
@@ -136,8 +142,8 @@ def check_outcome(outcome: Outcome) -> None:
     Invalid
         With the fields concerned.
     """
-    if outcome.status == FAILED and outcome.artifacts:
-        raise Invalid.field("artifacts", "a failed run has none")
+    if outcome.status == FAILED and any(artifact.kind not in RECORDS for artifact in outcome.artifacts):
+        raise Invalid.field("artifacts", f"a failed run has none but of the kinds {', '.join(RECORDS)}")
     if outcome.status == FINISHED and outcome.error:
         raise Invalid.field("error", "a finished run has none", hint="Close the run as failed.")
     for what in ("name", "file_key"):

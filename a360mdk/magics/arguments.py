@@ -33,7 +33,7 @@ class _Into(argparse.Action):
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
         name, mark, value = str(values).partition("=")
         if not mark:
-            parser.error(f"argument --env: {name!r} is not of the form NAME=VALUE")
+            parser.error(f"argument {option_string}: {name!r} is not of the form NAME=VALUE")
         setattr(namespace, self.dest, {**getattr(namespace, self.dest), name: value})
 
 
@@ -54,6 +54,7 @@ def a360() -> Parser:
     datasets.add_argument("subpath", nargs="?", default="", help="a folder of the data repo")
     datasets.add_argument("--recursive", action="store_true", help="with all folders below")
     _runs(add("runs", "List an experiment's runs; the value of the cell is a DataFrame."))
+    _capture(add("capture", "Run a notebook headless as a run of an experiment.", _CAPTURING))
     _package(add("package", "Package the model's approved final run.", _WAITING))
     _publish(add("publish", "Publish the model's package as an endpoint.", _KEY + "\n" + _WAITING))
     return parser
@@ -96,6 +97,10 @@ def options(parser: argparse.ArgumentParser) -> Iterator[tuple[str, argparse.Act
 
 
 _WAITING = "With --wait the job's log is shown as it happens, and the cell ends with the job."
+_CAPTURING = (
+    "It goes on when this notebook is closed; its outputs are kept with the run.\n"
+    "With --wait the cell ends with the notebook, or fails with its reason."
+)
 _KEY = "The API key is given out this once. It is put into a variable, not into the saved notebook."
 
 
@@ -112,6 +117,24 @@ def _runs(parser: Parser) -> None:
     parser.add_argument("--ascending", action="store_true", help="smallest first, as errors and losses want")
     parser.add_argument("--top", metavar="N", type=int, help="only so many")
     parser.add_argument("--failed", action="store_true", help="with runs that failed or are open")
+
+
+def _capture(parser: Parser) -> None:
+    parser.add_argument("notebook", metavar="NOTEBOOK", help="the file, as it is now")
+    parser.add_argument(
+        "--experiment", help="variable, or name in the current model; the current one if left out"
+    )
+    parser.add_argument(
+        "--parameter",
+        metavar="NAME=VALUE",
+        action=_Into,
+        default={},
+        help="a number, text, or other JSON; may come several times",
+    )
+    parser.add_argument(
+        "--time-limit", metavar="SECONDS", type=float, help="stop it then; no limit if left out"
+    )
+    parser.add_argument("--wait", action="store_true", help="until it has ended")
 
 
 def _package(parser: Parser) -> None:

@@ -1,10 +1,12 @@
 """What the commands of ``%a360`` do."""
 
+import json
 from argparse import Namespace
 from collections.abc import Callable
 from typing import Any
 
 from a360mdk import jobs, open_runs
+from a360mdk.capture import Capture
 from a360mdk.exceptions import A360AIError, DataRepoError, ExperimentError, ModelError
 from a360mdk.magics import subjects
 from a360mdk.main import A360AI
@@ -56,6 +58,18 @@ def runs(a360ai: A360AI, names: dict[str, Any], given: Namespace) -> Any:
             )
         frame = frame.sort_values(column, ascending=given.ascending, kind="stable")
     return frame if given.top is None else frame.head(given.top)
+
+
+def capture(a360ai: A360AI, names: dict[str, Any], given: Namespace) -> Capture:
+    """Start a capture and return it; with --wait, when it has ended, or raise the reason."""
+    experiment = subjects.experiment_of(a360ai, names, given.experiment)
+    parameters = {name: _json_or_text(value) for name, value in given.parameter.items()}
+    begun = a360ai.capture(given.notebook, parameters, given.time_limit, experiment)
+    if not given.wait:
+        return begun
+    begun.wait()
+    print(f"Run {begun.run_id} of {experiment.experiment_name}: {begun.state}.")
+    return begun
 
 
 def package(a360ai: A360AI, names: dict[str, Any], given: Namespace) -> None:
@@ -123,6 +137,7 @@ COMMANDS: dict[str, Callable[[A360AI, dict[str, Any], Namespace], Any]] = {
     "status": status,
     "datasets": datasets,
     "runs": runs,
+    "capture": capture,
     "package": package,
     "publish": publish,
 }
@@ -163,6 +178,13 @@ def _endpoint(a360ai: A360AI, model: Model) -> str:
             raise
         return "none"
     return f"{found['url'] or found['slug']}: {found['status']}"
+
+
+def _json_or_text(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def _size(size: int | None) -> str:

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from IPython.core.completer import SimpleCompletion, context_matcher
@@ -20,6 +21,7 @@ PATIENCE = 2.0
 FRESH = 10.0
 """Seconds for which names are not asked for again."""
 MOST = 500
+_REPEATED = ("--env", "--parameter")
 
 _WORD = re.compile(r"'[^']*'?|\"[^\"]*\"?|\S+")
 _LINE = re.compile(r"^\s*(?:[\w, ]+=\s*)?%a360\s+(?P<rest>.*)$", re.DOTALL)
@@ -156,7 +158,7 @@ class Completer:
         if before is not None and before.nargs != 0:
             return typed, self._values(before, typed)
         if typed.startswith("-"):
-            return typed, [name for name in known if name not in words or name == "--env"]
+            return typed, [name for name in known if name not in words or name in _REPEATED]
         if any(not word.startswith("-") for word in words):
             return typed, list(known)
         places = [action for action in parser._actions if not action.option_strings]
@@ -170,6 +172,8 @@ class Completer:
         if action.dest == "experiment":
             names = [f"'{name}'" if " " in name else name for name in self.names.get("experiments")]
             return [*self._variables(Experiment), *names]
+        if action.dest == "notebook":
+            return [str(path) for path in sorted(Path(_folder(typed)).glob("*.ipynb"))]
         if action.dest == "subpath":
             return self.names.get("folders", _folder(typed))
         kind = {"model": "models", "version": "versions", "sort": "metrics"}.get(action.dest)

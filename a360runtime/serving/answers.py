@@ -44,12 +44,12 @@ def encode_prediction(value: Any) -> str:
         raise AnswerError("The script returned a value that contains itself.") from error
 
 
-def check_json(text: str) -> None:
-    """Raise `ValueError` with the reason when `text` is not one JSON document."""
+def read_json(text: str) -> Any:
+    """Return the one JSON document `text` is. Raises `ValueError` with the reason when it is none."""
     if not text.strip():
         raise ValueError("The body is empty; send the input as JSON.")
     try:
-        json.loads(text, parse_constant=_refuse_constant)
+        return json.loads(text, parse_constant=_refuse_constant)
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
         raise ValueError(f"The body is not JSON: {error.msg} at {place}.") from error

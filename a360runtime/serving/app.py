@@ -9,9 +9,10 @@ from typing import Any
 from flask import Flask, Response, g, json, request
 from werkzeug.exceptions import HTTPException
 
-from a360runtime.serving.answers import check_json, encode_prediction
+from a360runtime.serving.answers import encode_prediction, read_json
 from a360runtime.serving.bundle import Bundle
 from a360runtime.serving.keys import KeyRing
+from a360runtime.serving.outliers import Outliers
 
 logger = logging.getLogger("a360.serving")
 
@@ -19,9 +20,15 @@ DEFAULT_MAX_BODY = 10_000_000
 """Bytes a request body may have."""
 
 
+OUTLIERS = "a360.outliers"
+"""Where the application keeps its :class:`Outliers`."""
+
+
 def create_app(bundle: Bundle, keys: KeyRing, max_body: int = DEFAULT_MAX_BODY) -> Flask:
     """Return the WSGI application that answers calls to `bundle`, opened by `keys`."""
     app = Flask("a360runtime.serving", static_folder=None)
+    outliers = Outliers(bundle.artifacts[2] if len(bundle.artifacts) > 2 else None)
+    app.extensions[OUTLIERS] = outliers
     app.url_map.strict_slashes = False
     app.before_request(_start_clock)
     app.after_request(_log_access)
@@ -36,7 +43,7 @@ def create_app(bundle: Bundle, keys: KeyRing, max_body: int = DEFAULT_MAX_BODY) 
                 return problem(413, f"The body is larger than {max_body} bytes.")
             payload = body.decode("utf-8")
             if bundle.json_input:
-                check_json(payload)
+                _count_outliers(outliers, read_json(payload))
         except UnicodeDecodeError:
             return problem(400, "The body is not UTF-8 text.")
         except ValueError as error:
@@ -50,6 +57,14 @@ def create_app(bundle: Bundle, keys: KeyRing, max_body: int = DEFAULT_MAX_BODY) 
     # The package is loaded before the first request is taken, so a process that answers is ready.
     app.add_url_rule("/readyz", "readyz", _alive, methods=["GET"])
     return app
+
+
+def _count_outliers(outliers: Outliers, document: Any) -> None:
+    """Count before the script runs, for its failure is no reason to miss them; and never fail a call."""
+    try:
+        outliers.look(document)
+    except Exception:
+        logger.exception("Outliers of a call could not be counted.")
 
 
 def _read_body(limit: int) -> bytes | None:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from a360runtime.serving.answers import check_json, encode_prediction
+from a360runtime.serving.answers import encode_prediction, read_json
 
 REPEAT_SECONDS = 0.2
 
@@ -49,7 +49,7 @@ def validate(folder: Path, body_file: str | None) -> int:
         payload = Path(body_file).read_text("utf-8") if body_file else ""
         bundle = load_bundle(folder)
         if body_file and bundle.json_input:
-            check_json(payload)
+            read_json(payload)
         answer = encode_prediction(bundle.predict(payload)) if body_file else ""
     except (Exception, SystemExit) as error:
         traceback.print_exc()

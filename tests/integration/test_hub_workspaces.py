@@ -51,7 +51,7 @@ def form(**changes: Any) -> dict[str, Any]:
     return {"name": name, "image": "a360-local-sklearn", "cpu": 1, "memory": "1Gi", **changes}
 
 
-@pytest.mark.row("F223", "F224", "F231", "F237", "M005")
+@pytest.mark.row("F223", "F224", "F231", "F237", "M005", "M099")
 def test_a_workspace_opens_jupyterlab_of_its_project(
     running: Platform, project: dict[str, Any], workspace: dict[str, Any], kernel: Kernel
 ) -> None:
@@ -94,6 +94,52 @@ def test_a_kernel_may_call_the_service_but_not_the_hub(kernel: Kernel) -> None:
     # A workspace's token starts no workspaces: that takes the user's own.
     kernel.run("mine = service + '/workspaces/' + os.environ['A360_WORKSPACE_ID']")
     assert kernel.run("print(requests.post(mine + '/start', headers=head).status_code)").strip() == "403"
+
+
+@pytest.mark.row("M012")
+def test_home_is_where_notebooks_say_it_is(kernel: Kernel) -> None:
+    kernel.run(
+        "import os, pathlib, pandas\n"
+        "a360ai.write_dataset(pandas.DataFrame({'a': [1]}), 'at_home.csv', overwrite=True)\n"
+        "a360ai.get_file('at_home.csv', '/home/jovyan/at_home.csv')"
+    )
+    said = kernel.run(
+        "home = pathlib.Path.home(); print(os.getcwd() == str(home), os.environ['HOME'] == str(home))"
+    )
+    assert said.split() == ["True", "True"]
+    assert kernel.run("print((home / 'at_home.csv').read_text())").split() == ["a", "1"]
+
+
+def test_a_notebook_is_captured_by_the_workspace_itself(
+    running: Platform, workspace: dict[str, Any], kernel: Kernel
+) -> None:
+    kernel.run(
+        "import nbformat\n"
+        "cells = ['who = 1', 'print(who, a360ai.project_name)']\n"
+        "made = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(each) for each in cells])\n"
+        "made.cells[0].metadata['tags'] = ['parameters']\n"
+        "nbformat.write(made, 'capture.ipynb')\n"
+        "a360ai.get_or_create_experiment('captured', '1.0', 'nightly', 'sklearn', [[1.0]], [1.0])\n"
+        "capture = a360ai.capture('capture.ipynb', {'who': 7}, time_limit=300, wait=True)"
+    )
+    run_id = kernel.run("print(capture.state, capture.run_id)").split()
+    assert run_id[0] == "finished"
+    with running.client("scientist") as client:
+        run = client.get(f"/runs/{run_id[1]}").json()
+        artifact = next(each for each in run["artifacts"] if each["name"] == "executed_notebook")
+        assert "7 Customer Churn" in client.get(f"/artifacts/{artifact['id']}/content").text
+    with running.sign_in("scientist") as browser:
+        page = browser.get(f"/services/a360/artifacts/{artifact['id']}/notebook")
+        assert page.status_code == 200, page.text
+        assert "7 Customer Churn" in page.text
+        assert "sandbox" in page.headers["Content-Security-Policy"]
+        # The panels of the workspace ask the same routes, with the Hub's cookie and its XSRF token.
+        assert browser.get(f"{workspace['url']}a360/captures").json()["captures"][0]["state"] == "finished"
+    other = httpx.get(
+        f"{running.url}{workspace['url']}a360/captures",
+        headers={"Authorization": f"token {running.token('reviewer')}"},
+    )
+    assert other.status_code == 403
 
 
 @pytest.mark.row("M011")

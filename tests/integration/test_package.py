@@ -14,7 +14,7 @@ from a360_hub_service.entities import Model, ModelEvent, Project
 from a360_hub_service.services.context import Settings
 from a360_hub_service.services.packaging import endpoint_slug, usable_builder
 from tests.support.catalogue import add_model, add_project, person
-from tests.support.delivery import ROW, SCRIPT, Delivery, delivery_service, ok
+from tests.support.delivery import ROW, SCRIPT, Delivery, call, delivery_service, ok
 from tests.support.service import ServiceProcess
 
 
@@ -58,6 +58,30 @@ def test_a_package_holds_model_script_and_dependencies(running: ServiceProcess, 
         assert f"step {step}: " in log
     # Nothing is left of what was needed on the way.
     assert not list((running.home / "service" / "jobs").iterdir())
+
+
+@pytest.mark.row("M083", "M087")
+def test_a_baseline_set_after_the_run_reaches_the_endpoint(running: ServiceProcess, tmp_path: Path) -> None:
+    script = (
+        "import json\n\n\ndef predict(artifact_list, payload):\n"
+        "    return [list(artifact_list[2]), json.loads(payload)]\n"
+    )
+    baseline = {"b": {"mean": 2.0, "std": 1.0}, "a": {"mean": 1.0, "std": 1.0}}
+    delivery = Delivery(running, tmp_path, {"predict.py": script, "requirements.txt": ""})
+    delivery.approve(feature_names=["b", "a"], baseline=baseline, enable_drift_monitoring=True)
+    job = delivery.package()
+    assert job["status"] == "succeeded", delivery.log(job["id"])
+    assert "Took the baseline of 2 features" in delivery.log(job["id"])
+    published, answer = delivery.publish()
+    assert published["status"] == "succeeded", delivery.log(published["id"])
+    url = delivery.endpoint()["url"]
+    for row in ({"a": 2, "b": 3}, {"a": 4.5, "b": 5}, [2, 77]):
+        assert call(url, answer["api_key"], row).json() == {"prediction": [["b", "a"], row]}
+    slug = delivery.endpoint()["slug"]
+    logs = [path.read_text() for path in running.home.rglob("*.log") if slug in str(path)]
+    counted = [line for text in logs for line in text.splitlines() if "outliers" in line]
+    assert counted == ['outliers {"a": 1}', 'outliers {"a": 1}']
+    delivery.withdraw()
 
 
 @pytest.mark.row("F257", "F258", "F271", "F308")

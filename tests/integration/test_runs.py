@@ -101,7 +101,22 @@ def test_a_finished_run_never_changes(lab: Lab, experiment: dict[str, Any]) -> N
     problem(lab.scientist.put(f"/data-repos/{run['data_repo_id']}/files/{key}", content=b"other"), 409)
 
 
-def test_a_failed_run_keeps_what_it_knew_and_has_no_artifacts(lab: Lab, experiment: dict[str, Any]) -> None:
+def test_a_failed_run_keeps_the_records_of_its_failure(lab: Lab, experiment: dict[str, Any]) -> None:
+    run = lab.run(experiment)
+    artifacts = [
+        lab.artifact(run, "executed_notebook", kind="notebook"),
+        lab.artifact(run, "parameters", kind="parameters"),
+        lab.artifact(run, "environment", kind="environment"),
+    ]
+    body = {"status": "failed", "error": "IndexError", "artifacts": artifacts}
+    closed = ok(finish(lab, run, **body))
+    assert [artifact["kind"] for artifact in closed["artifacts"]] == ["notebook", "parameters", "environment"]
+    assert ok(finish(lab, run, **body)) == closed
+
+
+def test_a_failed_run_keeps_what_it_knew_and_has_nothing_half_made(
+    lab: Lab, experiment: dict[str, Any]
+) -> None:
     run = lab.run(experiment, hyperparameters={"depth": 6})
     body = {"status": "failed", "error": "ValueError: NaN\n" * 50, "metrics": {"epoch": 3}}
     artifact = lab.artifact(run)

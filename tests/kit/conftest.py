@@ -14,9 +14,11 @@ from tests.support.service import ServiceProcess, project_form
 
 ONE_DATABASE = {
     "test_buckets.py",
+    "test_capture.py",
     "test_datasets.py",
     "test_datasources.py",
     "test_definitions.py",
+    "test_errors.py",
     "test_kernel.py",
     "test_magics.py",
     "test_progress.py",

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from a360mdk import FileSystem
+from a360mdk import A360AI, FileSystem
 from a360mdk.exceptions import DatasetError, FileSystemError, RunError
 from tests.kit.conftest import Workspace
 from tests.support.s3 import REGION, S3Server, moto_server, real_server
@@ -119,6 +119,37 @@ def in_bucket(workspace: Workspace, s3: S3Server) -> Workspace:
     assert answer.status_code == 201, answer.text
     workspace.ai.set_default_datarepo("bucket")
     return workspace
+
+
+@pytest.mark.row("M095", "M096", "M097", "M098", "M108")
+def test_a_project_is_set_up_in_the_documented_order(workspace: Workspace, s3: S3Server) -> None:
+    bucket = f"kit-{secrets.token_hex(6)}"
+    mark = secrets.token_hex(4)
+    # Step 1: valid credentials. What the store refuses is refused here.
+    form = {
+        "name": f"S3 {mark}", "description": "Team", "groups": ["Data Scientists"], "inputs": s3.inputs(),
+    }  # fmt: skip
+    with workspace.service.client("admin") as admin:
+        account = admin.post("/credentials", json=form).json()
+        assert admin.post(f"/credentials/{account['id']}/test").json()["ok"] is True
+    # Steps 2 to 4: the project, its bucket, and the data repo that ties them together.
+    s3.client().create_bucket(Bucket=bucket)
+    s3.client().put_object(Bucket=bucket, Key="x.csv", Body=b"a,b\n1,2\n")
+    repo = {
+        "name": "Team bucket", "volume_account": account["id"], "volume_option": "existing",
+        "volume_name": bucket, "volume_region": REGION,
+    }  # fmt: skip
+    body = {"name": f"Ordered {mark}", "customer_name": "Acme", "data_repo": repo}
+    answer = workspace.client.post("/projects", json=body)
+    assert answer.status_code == 201, answer.text
+    # Step 5 is a workspace of the project (tests/integration/test_hub_workspaces.py); its kernels see this.
+    ai = A360AI(project_id=answer.json()["id"])
+    assert ai.list_datarepos().to_dict("records") == [
+        {"name": "Team bucket", "description": "", "storage_provider": "aws"}
+    ]
+    assert (ai.datarepo.volume_name, ai.datarepo.volume_region) == (bucket, REGION)
+    assert isinstance(ai.datarepo.filesystem, FileSystem)
+    assert ai.load_dataset("x.csv").to_dict("records") == [{"a": 1, "b": 2}]
 
 
 @pytest.mark.row("F038", "M015", "M029", "M031", "M074")

@@ -1,11 +1,16 @@
 """Every error of the kit says what happened, why, and what to do: at each place that raises one."""
 
 import ast
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
 import pytest
 
-from a360mdk import exceptions
+from a360mdk import A360AI, exceptions
+from tests.kit.conftest import Workspace
+from tests.support.service import free_port
 
 KIT = Path(exceptions.__file__).parent
 NAMES = {
@@ -39,3 +44,64 @@ def test_each_error_is_made_of_three_parts(path: Path) -> None:
             continue  # three parts made elsewhere
         assert len(call.args) == 3, f"{path}:{call.lineno} gives {len(call.args)} parts of 3"
         assert all(map(says, call.args)), f"{path}:{call.lineno} has an empty part"
+
+
+def twice(ai: A360AI) -> None:
+    for _ in range(2):
+        ai.write_dataset(pd.DataFrame({"a": [1]}), "twice")
+
+
+def log_outside(ai: A360AI) -> None:
+    experiment = ai.get_or_create_model("m").get_or_create_experiment("e", "sklearn", [[1.0]], [1.0])
+    experiment.run_experiment().log_metrics({"a": 1})
+
+
+RAISED: dict[str, Callable[[A360AI], Any]] = {
+    "A360AIError": lambda ai: A360AI(project_id="0" * 32).project_name,
+    "ArtifactError": lambda ai: ai.get_or_create_model("m").get_artifact("trained_model"),
+    "ConfigurationError": lambda ai: A360AI().list_datasets(),
+    "DataRepoError": lambda ai: ai.get_datarepo("none of this name"),
+    "DataSourceError": lambda ai: ai.connect_to_datasource("none of this name", "sqlite"),
+    "DatasetError": twice,
+    "ExperimentError": lambda ai: ai.get_or_create_model("m").get_or_create_experiment("e", "sklearn"),
+    "FileSystemError": lambda ai: ai.filesystem.get_object("none of this name"),
+    "ModelError": lambda ai: ai.get_or_create_model("m", "longer than twelve"),
+    "RunError": log_outside,
+    "SchedulerError": lambda ai: ai.capture("none.ipynb", experiment="e"),
+}
+"""What raises each of them in a notebook. The service speaks JSON: nothing raises GraphQLError."""
+
+
+@pytest.mark.row(*NAMES.values())
+@pytest.mark.parametrize("name", RAISED)
+def test_each_error_is_raised_with_what_why_and_hint(
+    name: str, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if name == "SchedulerError":
+        workspace.ai.get_or_create_model("m").get_or_create_experiment("e", "sklearn", [[1.0]], [1.0])
+    if name == "ConfigurationError":
+        monkeypatch.delenv("A360_PROJECT_ID")
+    with pytest.raises(getattr(exceptions, name)) as raised:
+        RAISED[name](workspace.ai)
+    error: Any = raised.value
+    assert all(part.strip() for part in (error.what, error.why, error.hint))
+    assert str(error) == f"{error.what}\n{error.why}\n{error.hint}"
+
+
+@pytest.mark.row(*NAMES.values())
+@pytest.mark.parametrize("name", NAMES)
+def test_each_error_is_a_direct_subclass_of_exception(name: str) -> None:
+    kind = getattr(exceptions, name)
+    assert kind.__bases__ == (Exception,)
+    assert (kind.__doc__ or "").strip()
+    error = kind("What.", "Why.", "Hint.", code="c", status=418)
+    assert (str(error), error.args) == ("What.\nWhy.\nHint.", ("What.", "Why.", "Hint."))
+    assert (error.code, error.status) == ("c", 418)
+    assert str(kind("What.")) == "What."
+
+
+def test_a_service_that_is_away_is_told_as_such(workspace: Workspace) -> None:
+    away = A360AI(api_url=f"http://127.0.0.1:{free_port()}/services/a360/api/v1")
+    with pytest.raises(exceptions.ModelError, match="did not answer") as raised:
+        away.get_or_create_model("m")
+    assert "Try again in a moment" in raised.value.hint

@@ -2,7 +2,6 @@
 
 import importlib.util
 import json
-import os
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ import pytest
 from jupyter_client.manager import start_new_kernel
 
 from tests.kit.conftest import Workspace
+from tests.support.jupyter import Server
 from tests.support.service import free_port, wait_for
 
 
@@ -109,46 +109,6 @@ def test_the_wheel_brings_the_configuration() -> None:
     config = json.loads((root / "a360_server_extension" / "data" / "a360_server_extension.json").read_text())
     (module,) = config["ServerApp"]["jpserver_extensions"]
     assert importlib.util.find_spec(module) is not None
-
-
-class Server:
-    """A Jupyter server with the extension."""
-
-    def __init__(self, folder: Path, **environment: str) -> None:
-        self.url = f"http://127.0.0.1:{free_port()}"
-        self.log = folder / "server.log"
-        command = [
-            sys.executable, "-m", "jupyter_server", f"--ServerApp.port={self.url.rsplit(':')[-1]}",
-            "--no-browser", "--allow-root",
-            "--IdentityProvider.token=secret", f"--ServerApp.root_dir={folder}",
-            "--ServerApp.jpserver_extensions={'a360_server_extension': True}",
-        ]  # fmt: skip
-        self.http = httpx.Client(base_url=self.url, headers={"Authorization": "token secret"}, timeout=30)
-        output = self.log.open("w")
-        self.process = subprocess.Popen(
-            command,
-            env={**os.environ, **environment},
-            cwd=folder,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
-        output.close()
-        wait_for(self.answers, seconds=60, message="the server did not start")
-
-    def answers(self) -> bool:
-        """Whether it is up."""
-        assert self.process.poll() is None, self.log.read_text()
-        return self.http.get("/api/status").status_code == 200
-
-    def last_activity(self) -> str:
-        """What it would report to the Hub."""
-        return str(self.http.get("/api/status").json()["last_activity"])
-
-    def stop(self) -> None:
-        """Stop it."""
-        self.http.close()
-        self.process.terminate()
-        self.process.wait(20)
 
 
 def test_the_status_of_a_workspace(workspace: Workspace) -> None:

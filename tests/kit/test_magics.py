@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import pytest
 import yaml
 from IPython.core.completer import provisionalcompleter
@@ -16,6 +17,7 @@ from a360mdk.client import READ_SECONDS
 from a360mdk.magics import completion
 from tests.kit.conftest import Workspace, make_workspace
 from tests.support.delivery import call, delivery_service, make_repository, ok
+from tests.support.jupyter import Server
 from tests.support.samples import ROOT, samples
 from tests.support.service import ServiceProcess
 
@@ -178,7 +180,7 @@ def test_a_failing_cell_is_a_failed_run_and_raises_as_usual(workspace: Workspace
     assert [each["status"] for each in workspace.runs(shell.shell.user_ns["experiment"])] == ["failed"] * 2
 
 
-@pytest.mark.parametrize("name", ["", " status", " datasets", " runs", " package", " publish"])
+@pytest.mark.parametrize("name", ["", " status", " datasets", " runs", " capture", " package", " publish"])
 def test_help(shell: Shell, name: str) -> None:
     shell.said()
     assert shell.run(f"%a360{name} --help") is None
@@ -259,12 +261,27 @@ def review(service: ServiceProcess, model_id: str, project_id: str) -> None:
         ok(theirs.post(f"/models/{model_id}/approve", json={}))
 
 
-@pytest.mark.row("M041", "M042", "M043")
+def capture_by_page(shell: Shell, cell: str, workspace: Workspace, monkeypatch: Any) -> None:
+    """Run the page's cell about captures, with a server as a kernel has one around it."""
+    made = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("print(depth, region)")])
+    nbformat.write(made, "report.ipynb")
+    server = Server(workspace.home)
+    try:
+        monkeypatch.setenv("A360_SERVER_URL", server.url)
+        monkeypatch.setenv("A360_SERVER_TOKEN", "secret")
+        shell.run(cell)
+        done = shell.shell.user_ns["done"]
+        assert "4 north" in Path(done.save_notebook()).read_text()
+    finally:
+        server.stop()
+
+
+@pytest.mark.row("M013", "M041", "M042", "M043")
 def test_what_the_page_says_from_the_first_run_to_a_call(
     tmp_path: Path, monkeypatch: Any, capsys: Any
 ) -> None:
     (yaml_sample,) = samples(PAGE, "yaml")
-    look, frames, cell, deliver, define = (sample.text for sample in samples(PAGE, "ipython"))
+    look, frames, cell, capture, deliver, define = (sample.text for sample in samples(PAGE, "ipython"))
     with delivery_service(tmp_path / "service") as service:
         workspace = make_workspace(service, tmp_path / "home", monkeypatch)
         shell = Shell(tmp_path / "ipython", capsys)
@@ -276,6 +293,7 @@ def test_what_the_page_says_from_the_first_run_to_a_call(
             assert list(names["wines"].base_name) == ["wine.csv"]
             assert list(names["best"]["metadata_features"]) == [2]
             shell.run("model.set_final_run(experiment, best.id.values[0])")
+            capture_by_page(shell, capture, workspace, monkeypatch)
             review(service, names["model"].id, workspace.project["id"])
             repository = make_repository(tmp_path / "code")
             refused = f"%a360 package --git {repository} --script other.py --wait"

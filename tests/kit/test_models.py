@@ -124,6 +124,7 @@ def test_the_summary_of_a_data_frame(workspace: Workspace, table: Table, capsys:
     assert values["Output Signature"] == "Churn big_integer"
     assert (values["Final Run Id"], values["Drift Monitoring Enabled"]) == ("None", "False")
     assert (experiment.baseline, experiment.train_shape, experiment.model) == (None, [4], model)
+    assert (experiment.a360ai, experiment.model_id) == (workspace.ai, model.id)
     same = workspace.ai.get_or_create_experiment("churn_pred_2", "1.0", "forest", "sklearn", features, target)
     assert same.id == experiment.id
     loaded = model.get_or_create_experiment(experiment_name="forest")
@@ -152,16 +153,22 @@ def test_arrays_with_drift_monitoring(workspace: Workspace) -> None:
     assert experiment.output_signature == "ndarray: int64 ()"
     assert experiment.baseline is not None
     assert list(experiment.baseline) == names
-    assert experiment.baseline["f3"] == pytest.approx(
-        {"mean": features[:, 3].mean(), "std": features[:, 3].std()}
-    )
+    assert experiment.feature_names == names
+    assert experiment.train_features is features
+    assert experiment.train_target is target
+    entry = experiment.baseline["f3"]
+    assert (entry["mean"], entry["std"]) == pytest.approx((features[:, 3].mean(), features[:, 3].std()))
+    assert (len(entry["bins"]), sum(entry["frequencies"])) == (11, pytest.approx(1, abs=1e-4))
     stored = workspace.client.get(f"/experiments/{experiment.id}").json()
-    assert stored["target_baseline"] == {"target": {"mean": 0.5, "std": 0.5}}
+    target_entry = stored["target_baseline"]["target"]
+    assert (target_entry["mean"], target_entry["std"]) == (0.5, 0.5)
+    assert experiment.target_baseline == stored["target_baseline"]
     median = model.get_or_create_experiment(
         **{**given, "experiment_name": "median"}, feature_names=names, monitoring_expected_value="median"
     )
     assert median.baseline is not None
-    assert set(median.baseline["f0"]) == {"median", "std"}
+    assert list(median.baseline["f0"])[:2] == ["median", "std"]
+    assert median.baseline["f0"]["median"] == pytest.approx(np.median(features[:, 0]))
 
 
 @pytest.mark.row("M127", "M128")
@@ -295,6 +302,42 @@ def test_drift_monitoring_after_the_fact(workspace: Workspace, table: Table) -> 
     stored = workspace.client.get(f"/experiments/{experiment.id}").json()
     assert list(stored["baseline"]) == list(features.columns)
     assert list(stored["target_baseline"]) == ["Churn"]
+    # In another order they are the same features, and the baseline keeps the order of the experiment.
+    shuffled = features[list(reversed(features.columns))]
+    again = model.enable_drift_monitoring(train_features=shuffled)
+    assert list(again.baseline or {}) == list(features.columns)
+    assert again.baseline == stored["baseline"]
+    assert again.target_baseline == stored["target_baseline"]
+    with pytest.raises(ExperimentError, match="not the features of the experiment"):
+        model.enable_drift_monitoring(train_features=features.rename(columns={"tenure": "months"}))
+    # What lists show is what the first release printed.
+    shown = model.list_experiments().baseline[0]
+    assert list(shown) == list(features.columns)
+    assert {tuple(entry) for entry in shown.values()} == {("mean", "std")}
+
+
+@pytest.mark.row("M085", "M087")
+@pytest.mark.parametrize("later", [False, True])
+def test_drift_of_the_target_alone_and_of_arrays(workspace: Workspace, later: bool) -> None:
+    features, target = np.arange(40.0).reshape(20, 2), np.arange(20) % 2
+    model = workspace.ai.get_or_create_model("waves")
+    given: dict[str, Any] = {} if later else {"enable_drift_monitoring": True, "feature_names": ["a", "b"]}
+    experiment = model.get_or_create_experiment("e", "sklearn", features, target, **given)
+    assert experiment.enable_drift_monitoring is not later
+    with experiment.run_experiment() as run:
+        run.log_model(LogisticRegression().fit(features, target))
+    model.set_final_run(experiment, run.id)
+    if later:
+        only_target = model.enable_drift_monitoring(train_target=target.tolist())
+        assert (only_target.baseline, list(only_target.target_baseline or {})) == (None, ["target"])
+        with pytest.raises(ExperimentError, match=r"feature_names=\["):
+            model.enable_drift_monitoring(train_features=features)
+        best = model.enable_drift_monitoring(train_features=features.tolist(), feature_names=["a", "b"])
+    else:
+        best = model.enable_drift_monitoring(train_features=features)  # the experiment knows the names
+    stored = workspace.client.get(f"/experiments/{best.id}").json()
+    assert [entry["mean"] for entry in stored["baseline"].values()] == [19.0, 20.0]
+    assert stored["target_baseline"]["target"]["mean"] == 0.5
 
 
 def test_notebooks_run_again_while_the_model_is_in_review(workspace: Workspace, table: Table) -> None:

@@ -85,19 +85,110 @@ def test_baselines_keep_order_and_hold_only_json() -> None:
     frame["o"] = frame["o"].astype(object)
     found = baseline.of_features(frame, list(frame.columns), "mean")
     assert list(found) == ["z", "a", "t", "n", "o"]
-    assert found["z"] == {"mean": 1.5, "std": 0.5}
-    assert found["a"]["mean"] == pytest.approx(2 / 3)
+    assert found["z"] == {
+        "mean": 1.5, "std": 0.5, "bins": [1.0, 1.5, 2.0], "frequencies": [0.5, 0.5], "missing": 0.333333,
+    }  # fmt: skip
+    assert (found["a"]["mean"], found["a"]["frequencies"]) == (pytest.approx(2 / 3), [0.333333, 0.666667])
     assert found["t"] == {"mean": None, "std": None, "categories": {"x": 0.666667, "y": 0.333333}}
-    assert found["n"] == {"mean": None, "std": None}
-    assert found["o"] == {"mean": 1.5, "std": 0.5}
+    assert found["n"] == {"mean": None, "std": None, "missing": 1.0}
+    assert (found["o"]["mean"], found["o"]["std"]) == (1.5, 0.5)
     json.dumps(found, allow_nan=False)
-    assert baseline.of_target(pd.Series([1, 3], name="y"), "median") == {"y": {"median": 2.0, "std": 1.0}}
-    assert baseline.of_target(np.array([[1.0], [3.0]]), "mean") == {"target": {"mean": 2.0, "std": 1.0}}
+    found = baseline.of_target(pd.Series([1, 4, 1], name="y"), "median")
+    assert list(found) == ["y"]
+    assert list(found["y"].items())[:3] == [("median", 1.0), ("std", pytest.approx(2**0.5)), ("mean", 2.0)]
+    found = baseline.of_target(np.array([[1.0], [3.0]]), "mean")
+    assert (list(found), found["target"]["mean"], found["target"]["std"]) == (["target"], 2.0, 1.0)
     assert list(baseline.of_target(pd.DataFrame({"a": [1], "b": [2]}), "mean")) == ["a", "b"]
+    assert list(baseline.of_target(np.zeros((3, 2)), "mean")) == ["target_0", "target_1"]
     with pytest.raises(ExperimentError, match="table of features"):
         baseline.of_features(np.zeros((2, 3, 4)), ["a"], "mean")
     with pytest.raises(ExperimentError, match="twice"):
         baseline.feature_names_of(np.zeros((2, 2)), ["a", "a"], monitored=True)
+    with pytest.raises(ExperimentError, match="two columns of one name"):
+        baseline.feature_names_of(pd.DataFrame([[1, 2]], columns=["a", "a"]), None, monitored=True)
+
+
+def psi(entry: dict[str, Any], values: Any) -> float:
+    """The population stability index of values against a baseline's distribution, as monitoring will."""
+    edges = np.array(entry["bins"])
+    places = np.searchsorted(edges[1:-1], values, side="right")
+    counts = np.bincount(places, minlength=len(entry["frequencies"]))
+    now, then = counts / counts.sum() + 1e-6, np.array(entry["frequencies"]) + 1e-6
+    return float(((now - then) * np.log(now / then)).sum())
+
+
+@pytest.mark.row("C21", "M123")
+def test_distributions_tell_the_same_data_from_other_data() -> None:
+    random = np.random.default_rng(5)
+    table = pd.DataFrame(
+        {
+            "normal": random.normal(10, 2, 5000),
+            "zeros": np.where(random.random(5000) < 0.95, 0, random.exponential(1, 5000)),
+            "binary": random.integers(0, 2, 5000),
+            "constant": [7] * 5000,
+            "endless": [np.inf] * 2 + [1.0] * 2499 + [3.0] * 2499,
+        }
+    )
+    found = baseline.of_features(table, list(table), "mean")
+    for name, entry in found.items():
+        assert len(entry["bins"]) == len(entry["frequencies"]) + 1, name
+        assert sum(entry["frequencies"]) == pytest.approx(1, abs=1e-4)
+        assert entry["bins"] == sorted(entry["bins"])
+    assert len(found["normal"]["frequencies"]) == 10
+    assert found["normal"]["frequencies"] == pytest.approx([0.1] * 10, abs=0.001)
+    assert psi(found["normal"], random.normal(10, 2, 5000)) < 0.02
+    assert psi(found["normal"], random.normal(13, 2, 5000)) > 0.5
+    assert psi(found["binary"], (random.random(5000) < 0.9).astype(int)) > 0.5
+    assert psi(found["zeros"], np.zeros(5000)) < 0.1
+    assert found["binary"]["bins"] == [0.0, 0.5, 1.0]
+    assert (found["constant"]["bins"], found["constant"]["frequencies"]) == ([7.0, 7.0], [1.0])
+    assert (found["endless"]["mean"], found["endless"]["bins"]) == (None, [1.0, 2.0, 3.0])
+
+
+def test_texts_become_categories_and_no_more_than_the_platform_takes() -> None:
+    words = [f"w{n % 150}" for n in range(300)]
+    frame = pd.DataFrame(
+        {"w": words, "zip": ["01234", "99999", None] * 100, "long": ["x" * 999, "y", "y"] * 100}
+    )
+    frame["kind"] = pd.Categorical([1, 2, 2] * 100)
+    frame["when"] = pd.Timestamp("2026-01-01")
+    found = baseline.of_features(frame, list(frame), "mean")
+    assert len(found["w"]["categories"]) == 100
+    assert found["w"]["other"] == pytest.approx(1 / 3, abs=1e-4)
+    assert found["zip"]["categories"] == {"01234": 0.5, "99999": 0.5}
+    assert found["zip"]["missing"] == pytest.approx(1 / 3, abs=1e-6)
+    assert found["long"] == {
+        "mean": None, "std": None, "categories": {"y": 0.666667}, "other": 0.333333,
+    }  # fmt: skip
+    assert found["kind"]["categories"] == {"2": 0.666667, "1": 0.333333}
+    assert found["when"]["categories"] == {"2026-01-01": 1.0}
+    wide = np.random.default_rng(0).normal(size=(20, 4000))
+    many = baseline.of_features(wide, [f"feature_{n}" for n in range(4000)], "mean")
+    assert len(many) == 4000
+    assert len(json.dumps(many)) < 1_000_000
+    assert set(many["feature_7"]) == {"mean", "std"}
+
+
+@pytest.mark.row("M087")
+@pytest.mark.parametrize(
+    ("features", "names"),
+    [
+        ([[1, 4.0], [3, 5.0]], ["a", "b"]),
+        (np.array([[1, 4.0], [3, 5.0]]), ["a", "b"]),
+        (pd.DataFrame({"a": [1, 3], "b": [4.0, 5.0]}), None),
+        ({"a": [1, 3], "b": np.array([4.0, 5.0])}, None),
+        ([{"a": 1, "b": 4.0}, {"a": 3, "b": 5.0}], None),
+    ],
+)
+def test_features_come_in_many_forms(features: Any, names: list[str] | None) -> None:
+    assert baseline.feature_names_of(features, names, monitored=True) == ["a", "b"]
+    found = baseline.of_features(features, ["a", "b"], "mean")
+    assert {name: entry["mean"] for name, entry in found.items()} == {"a": 2.0, "b": 4.5}
+    one = baseline.of_features([1, 2, 3], baseline.feature_names_of([1, 2, 3], ["a"], monitored=True), "mean")
+    assert one["a"]["mean"] == 2.0
+    assert baseline.feature_names_of(pd.Series([1], name="s"), None, monitored=True) == ["s"]
+    with pytest.raises(ExperimentError, match="3 names for 2 columns"):
+        baseline.feature_names_of([[1, 2]], ["a", "b", "c"], monitored=True)
 
 
 @given(

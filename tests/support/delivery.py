@@ -127,17 +127,17 @@ class Delivery:
         self.repository = make_repository(folder, files)
         self.mark = new_id()[-12:]
 
-    def approve(self) -> "Delivery":
-        """Make a project with a model whose final run is approved."""
+    def approve(self, **experiment: Any) -> "Delivery":
+        """Make a project with a model whose final run is approved; ``experiment`` is more of its form."""
         with self.service.client("scientist") as mine, self.service.client("reviewer") as theirs:
             project = ok(mine.post("/projects", json=project_form(f"P {self.mark}", f"vol-{self.mark}")))
             for name in ("reviewer", "engineer"):
                 ok(mine.put(f"/projects/{project['id']}/collaborators/{name}"))
             self.model = ok(mine.post(f"/projects/{project['id']}/models", json={"model_name": "linear"}))
-            experiment = ok(mine.post(f"/models/{self.model_id}/experiments", json=_EXPERIMENT))
-            run = ok(mine.post(f"/experiments/{experiment['id']}/runs", json={}))
+            made = ok(mine.post(f"/models/{self.model_id}/experiments", json=_EXPERIMENT | experiment))
+            run = ok(mine.post(f"/experiments/{made['id']}/runs", json={}))
             self._log_model(mine, run)
-            final = {"experiment_id": experiment["id"], "run_id": run["id"]}
+            final = {"experiment_id": made["id"], "run_id": run["id"]}
             ok(mine.put(f"/models/{self.model_id}/final-run", json=final))
             ok(mine.post(f"/models/{self.model_id}/submit", json={"reviewer": "reviewer"}))
             ok(theirs.post(f"/models/{self.model_id}/approve", json={}))

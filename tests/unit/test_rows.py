@@ -15,6 +15,8 @@ def test_a_row_counts_only_if_a_test_of_it_passed(
     assert "F: 1 of 361" in printed
     assert "M: 1 of 173" in printed
     assert "skipped: F002" in printed
+    assert "F: 360 rows have none\n  F002 F003 " in printed
+    assert "M: 172 rows have none\n  M001 M003 " in printed
 
 
 def test_a_later_run_replaces_a_test_s_outcome(tmp_path, monkeypatch, capsys) -> None:

@@ -1,0 +1,413 @@
+"""Captures: notebooks run headless by a real Jupyter server, as runs on the real service."""
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import psutil
+import pytest
+
+from a360mdk.capture import Capture
+from a360mdk.exceptions import ExperimentError, SchedulerError
+from tests.kit.conftest import Workspace, make_workspace
+from tests.support.delivery import ok
+from tests.support.jupyter import Server
+from tests.support.service import ServiceProcess, wait_for
+
+WAITS = "import time; print('waiting', flush=True); time.sleep(600)"
+
+
+@pytest.fixture(scope="module")
+def workspace(service: ServiceProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
+    """One workspace for all tests here: a server of Jupyter's takes its time to start."""
+    with pytest.MonkeyPatch.context() as patch:
+        made = make_workspace(service, tmp_path_factory.mktemp("capture") / "home", patch)
+        yield made
+        made.close()
+
+
+@pytest.fixture(scope="module")
+def shared(workspace: Workspace) -> Iterator[Server]:
+    """Its server."""
+    started = Server(workspace.home)
+    yield started
+    started.stop()
+
+
+@pytest.fixture
+def server(shared: Server, monkeypatch: pytest.MonkeyPatch) -> Server:
+    """Its server, known to the kit of this process as to a kernel's, without captures of other tests."""
+    know(shared, monkeypatch)
+    for each in shared.http.get("/a360/captures").json()["captures"]:
+        assert shared.http.delete(f"/a360/captures/{each['id']}").status_code == 204
+    return shared
+
+
+def know(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the kit of this process know the server, as kernels of the server do."""
+    monkeypatch.setenv("A360_SERVER_URL", server.url)
+    monkeypatch.setenv("A360_SERVER_TOKEN", "secret")
+
+
+@pytest.fixture
+def experiment(workspace: Workspace) -> Any:
+    model = workspace.ai.get_or_create_model("tides")
+    return model.get_or_create_experiment("Nightly", "sklearn", [[1.0]], [1.0])
+
+
+def notebook(path: Path, *cells: str, parameters: str = "") -> Path:
+    made = nbformat.v4.new_notebook(metadata={"kernelspec": {"name": "python3", "display_name": "Python"}})
+    if parameters:
+        made.cells.append(nbformat.v4.new_code_cell(parameters, metadata={"tags": ["parameters"]}))
+    made.cells += [nbformat.v4.new_code_cell(cell) for cell in cells]
+    path.parent.mkdir(exist_ok=True)
+    nbformat.write(made, path)
+    return path
+
+
+def stored(workspace: Workspace, capture: Capture) -> tuple[dict[str, Any], dict[str, str]]:
+    """The run of a capture, and the content of its artifacts."""
+    run = ok(workspace.client.get(f"/runs/{capture.run_id}"))
+    files = {
+        each["name"]: workspace.client.get(f"/artifacts/{each['id']}/content").text
+        for each in run["artifacts"]
+    }
+    return run, files
+
+
+def printed(text: str) -> str:
+    """What the cells of an executed notebook printed."""
+    return "".join(
+        output.get("text", "")
+        for cell in nbformat.reads(text, as_version=4).cells
+        if cell.cell_type == "code"
+        for output in cell.outputs
+    )
+
+
+def ended(capture: Capture) -> Capture:
+    with pytest.raises(SchedulerError):
+        capture.wait()
+    return capture
+
+
+def begun(capture: Capture, done: int = 1) -> Capture:
+    """The capture, once so many cells have ended and the next one is at work."""
+    wait_for(lambda: capture.refresh().done >= done, seconds=60, message="the notebook did not begin")
+    return capture
+
+
+def test_a_notebook_becomes_a_run_with_its_parameters_and_environment(
+    workspace: Workspace, server: Server, experiment: Any
+) -> None:
+    path = notebook(
+        workspace.home / "work" / "tides.ipynb",
+        "import os, numpy\nprint(rate * 2, name, os.getcwd(), os.environ['JPY_SESSION_NAME'])",
+        "from a360mdk import A360AI\nprint(A360AI().project_name)",
+        parameters="rate = 1\nname = 'a'",
+    )
+    capture = workspace.ai.capture("work/tides.ipynb", {"rate": 21, "name": 'it"s'}, 120)
+    assert (capture.state, capture.notebook) == ("queued", str(path))
+    assert capture.wait() is capture
+    assert (capture.state, capture.done, capture.cells, capture.error) == ("finished", 4, 4, None)
+    run, files = stored(workspace, capture)
+    assert (run["status"], run["hyperparameters"]) == ("finished", {"rate": 21, "name": 'it"s'})
+    assert run["metadata"]["captured_notebook"] == str(path)
+    assert run["metadata"]["run_time"] > 0
+    assert [each["kind"] for each in run["artifacts"]] == ["notebook", "parameters", "environment"]
+    assert printed(files["executed_notebook"]) == (
+        f'42 it"s {path.parent} {path}\n{workspace.project["name"]}\n'
+    )
+    assert json.loads(files["parameters"]) == {"rate": 21, "name": 'it"s'}
+    packages = files["environment"].splitlines()
+    assert packages[0].startswith("# Python 3.")
+    assert f"numpy=={__import__('numpy').__version__}" in packages
+    # The original is as it was, and the run is in the experiment's list beside all others.
+    assert 'outputs": [\n' not in path.read_text()
+    listed = experiment.list_runs()
+    assert listed[listed.id == capture.run_id].hyperparameter_rate.tolist() == [21]
+    saved = capture.save_notebook()
+    assert saved == str(path.with_name("tides-executed.ipynb"))
+    assert printed(Path(saved).read_text()).startswith("42")
+    assert list(workspace.ai.list_captures().state) == ["finished"]
+    # The worker is warm now: the second notebook does not wait for imports, and starts from nothing.
+    again = workspace.ai.capture(path, wait=True)
+    assert printed(stored(workspace, again)[1]["executed_notebook"]).startswith("2 a ")
+    assert len(workers(server)) == 1
+
+
+def workers(server: Server) -> list[psutil.Process]:
+    return [
+        each
+        for each in psutil.Process(server.process.pid).children()
+        if "a360_server_extension.captures.worker" in each.cmdline()
+    ]
+
+
+def test_a_failing_cell_keeps_what_came_before_it(
+    workspace: Workspace, server: Server, experiment: Any
+) -> None:
+    notebook(workspace.home / "bad.ipynb", "print('first')", "print('second'); [][1]", "print('never')")
+    capture = workspace.ai.capture("bad.ipynb", experiment="Nightly")
+    with pytest.raises(SchedulerError, match=r"IndexError: list index out of range \(cell 2\)"):
+        capture.wait()
+    assert (capture.state, capture.error["cell"]) == ("failed", 2)
+    run, files = stored(workspace, capture)
+    assert (run["status"], run["error"]) == ("failed", "IndexError: list index out of range (cell 2)")
+    assert printed(files["executed_notebook"]) == "first\nsecond\n"
+    outputs = [
+        output
+        for cell in nbformat.reads(files["executed_notebook"], as_version=4).cells
+        for output in cell.get("outputs", [])
+    ]
+    assert outputs[-1].ename == "IndexError"
+    assert {"parameters", "environment"} <= set(files)
+    # A failed run is nothing to choose from.
+    assert capture.run_id not in set(experiment.list_runs().id)
+    assert "IndexError" in repr(capture)
+
+
+def test_cancel_stops_the_kernel_and_keeps_the_output(
+    workspace: Workspace, server: Server, experiment: Any
+) -> None:
+    notebook(workspace.home / "long.ipynb", "import os; print(os.getpid())", WAITS, "print('never')")
+    capture = begun(workspace.ai.capture("long.ipynb"))
+    capture.cancel()
+    with pytest.raises(SchedulerError, match="is cancelled"):
+        capture.wait()
+    run, files = stored(workspace, capture)
+    assert (run["status"], run["error"]) == ("failed", "Cancelled: It was cancelled. (cell 2)")
+    said = printed(files["executed_notebook"])
+    assert said.endswith("\nwaiting\n")
+    kernel = int(said.split()[0])
+    wait_for(lambda: not psutil.pid_exists(kernel), message="the kernel lives on")
+    with pytest.raises(SchedulerError, match="nothing left to stop"):
+        capture.cancel()
+    assert server.http.delete(f"/a360/captures/{capture.id}").status_code == 204
+    assert server.http.get(f"/a360/captures/{capture.id}").status_code == 404
+    assert not list((workspace.home / ".local/state/a360/captures").iterdir())
+
+
+def test_the_time_limit_ends_it(workspace: Workspace, server: Server, experiment: Any) -> None:
+    notebook(workspace.home / "slow.ipynb", "print('first')", WAITS)
+    capture = ended(workspace.ai.capture("slow.ipynb", time_limit=4))
+    assert capture.state == "failed"
+    assert capture.reason.startswith("TimeLimit: It ran longer than its limit of 4 s.")
+    run, files = stored(workspace, capture)
+    assert run["error"] == capture.reason
+    assert printed(files["executed_notebook"]).startswith("first")
+
+
+def test_a_kernel_that_dies_is_a_failed_run(workspace: Workspace, server: Server, experiment: Any) -> None:
+    notebook(workspace.home / "dies.ipynb", "print('first')", "import os; os.kill(os.getpid(), 9)")
+    capture = ended(workspace.ai.capture("dies.ipynb"))
+    assert capture.reason == (
+        "DeadKernelError: The kernel died. Too little memory is the usual reason. (cell 2)"
+    )
+    assert printed(stored(workspace, capture)[1]["executed_notebook"]) == "first\n"
+
+
+def test_a_worker_that_is_killed_is_a_failed_run(
+    workspace: Workspace, server: Server, experiment: Any
+) -> None:
+    notebook(workspace.home / "killed.ipynb", "print('first')", WAITS)
+    capture = begun(workspace.ai.capture("killed.ipynb"))
+    (worker,) = workers(server)
+    worker.kill()
+    ended(capture)
+    assert capture.reason.startswith("WorkerDied: The process that ran it ended (-9).")
+    assert printed(stored(workspace, capture)[1]["executed_notebook"]).startswith("first\n")
+
+
+@pytest.mark.row("F235")
+def test_it_goes_on_without_a_browser_and_keeps_the_workspace_awake(
+    workspace: Workspace, server: Server, experiment: Any
+) -> None:
+    go = workspace.home / "go"
+    notebook(
+        workspace.home / "alone.ipynb",
+        "print('begun')",
+        f"import time\nwhile not __import__('pathlib').Path({str(go)!r}).exists(): time.sleep(0.05)",
+    )
+    capture = begun(workspace.ai.capture("alone.ipynb"))
+    # Whoever began it is gone; nobody is connected, and no kernel of Jupyter's own is there.
+    first = server.last_activity()
+    assert server.http.get("/api/kernels").json() == []
+    assert server.http.get("/a360/status").json()["open_runs"] == 1
+    wait_for(lambda: server.last_activity() > first, message="it is no activity")
+    go.touch()
+    found = workspace.ai.get_capture(capture.id)
+    found.wait()
+    assert (found.state, found.run_id) == ("finished", capture.run_id)
+    assert server.http.get("/a360/status").json()["open_runs"] == 0
+    after = server.last_activity()
+    assert server.http.get("/a360/captures").status_code == 200
+    assert server.last_activity() == after
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("how", ["stop", "kill"])
+def test_a_server_that_ends_leaves_an_interrupted_capture(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, experiment: Any, how: str
+) -> None:
+    notebook(workspace.home / "broken.ipynb", "import os; print(os.getpid())", WAITS)
+    state = workspace.home / f"state-{how}"
+    server = Server(workspace.home, XDG_STATE_HOME=str(state))
+    know(server, monkeypatch)
+    capture = begun(workspace.ai.capture("broken.ipynb"))
+    (worker,) = workers(server)
+    getattr(server, how)()
+    wait_for(lambda: not psutil.pid_exists(worker.pid), message="the worker lives on")
+    server = Server(workspace.home, XDG_STATE_HOME=str(state))
+    know(server, monkeypatch)
+    try:
+        (row,) = workspace.ai.list_captures().to_dict("records")
+        assert row["id"] == capture.id
+        found = workspace.ai.get_capture(capture.id)
+        with pytest.raises(SchedulerError, match="is interrupted"):
+            found.wait()
+        assert found.reason == "Interrupted: The workspace's server ended before the notebook did. (cell 2)"
+        run, files = stored(workspace, capture)
+        assert (run["status"], run["error"]) == ("failed", found.reason)
+        kernel = int(printed(files["executed_notebook"]).split()[0])
+        wait_for(lambda: not psutil.pid_exists(kernel), message="the kernel lives on")
+        assert server.http.get("/a360/status").json()["open_runs"] == 0
+    finally:
+        server.stop()
+
+
+def test_the_service_may_be_away_at_the_end(
+    workspace: Workspace, server: Server, experiment: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go = workspace.home / "go"
+    notebook(
+        workspace.home / "cut.ipynb",
+        "print('begun')",
+        f"import time\nwhile not __import__('pathlib').Path({str(go)!r}).exists(): time.sleep(0.05)",
+    )
+    capture = begun(workspace.ai.capture("cut.ipynb"))
+    process = workspace.service.process
+    assert process
+    # Nobody answers, as when the Hub restarts; stopped and not ended, for other tests use it too.
+    process.send_signal(signal.SIGSTOP)
+    try:
+        go.touch()
+        wait_for(lambda: capture.refresh().state == "closing", message="the notebook did not end")
+        refused = server.http.delete(f"/a360/captures/{capture.id}")
+        assert (refused.status_code, refused.json()["detail"]) == (409, "It is being closed already.")
+    finally:
+        process.send_signal(signal.SIGCONT)
+    assert capture.wait().state == "finished"
+    assert stored(workspace, capture)[0]["status"] == "finished"
+
+
+def test_a_data_repo_that_takes_nothing_fails_the_run_and_keeps_the_notebook(
+    workspace: Workspace, server: Server, experiment: Any
+) -> None:
+    notebook(workspace.home / "full.ipynb", "print('computed')")
+    folder = workspace.repo_folder / "Projects"
+    kept = folder.rename(folder.with_name("Kept")) if folder.exists() else None
+    folder.write_text("a file where the folder of artifacts would be")
+    capture = ended(workspace.ai.capture("full.ipynb"))
+    folder.unlink()
+    if kept:
+        kept.rename(folder)
+    assert (capture.state, capture.error["name"]) == ("failed", "NotStored")
+    run = ok(workspace.client.get(f"/runs/{capture.run_id}"))
+    assert (run["status"], run["artifacts"]) == ("failed", [])
+    assert "could not be stored" in run["error"]
+    assert printed(Path(capture.save_notebook()).read_text()) == "computed\n"
+
+
+@pytest.mark.row("M173")
+def test_what_cannot_be_captured_is_refused_with_the_reason(
+    workspace: Workspace, server: Server, experiment: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = notebook(workspace.home / "fine.ipynb", "1")
+    before = workspace.runs(experiment)
+    capture = workspace.ai.capture
+    with pytest.raises(SchedulerError, match="it is not there"):
+        capture("missing.ipynb")
+    (workspace.home / "broken.ipynb").write_text('{"cells": 3}')
+    with pytest.raises(SchedulerError, match="cannot be read as a notebook"):
+        capture("broken.ipynb")
+    with pytest.raises(SchedulerError, match="cannot be the name of a variable"):
+        capture(path, {"a b": 1})
+    with pytest.raises(SchedulerError, match="time_limit is no number of seconds"):
+        capture(path, time_limit=0)
+    with pytest.raises(ExperimentError, match="no experiment 'Other'"):
+        capture(path, experiment="Other")
+    post = server.http.post
+    for body in (
+        None, [], {"notebook": 3}, {"notebook": "fine.ipynb"},
+        {"notebook": "a\0.ipynb", "experiment_id": "a"},
+        {"notebook": "fine.ipynb", "experiment_id": "../x"}, {"notebook": "fine.ipynb", "x": 1},
+        {"notebook": "fine.ipynb", "experiment_id": "a1", "parameters": []},
+    ):  # fmt: skip
+        answer = post("/a360/captures", content=json.dumps(body))
+        assert answer.status_code == 400, answer.text
+        assert {"title", "detail", "hint", "message"} <= set(answer.json())
+    unknown = post("/a360/captures", json={"notebook": "fine.ipynb", "experiment_id": "0" * 32})
+    assert unknown.status_code == 404
+    assert post("/a360/captures", headers={"Authorization": ""}).status_code == 403
+    assert server.http.get("/a360/captures").json() == {"captures": []}
+    assert workspace.runs(experiment) == before
+    monkeypatch.delenv("A360_SERVER_URL")
+    with pytest.raises(SchedulerError, match="Call this in a notebook of a workspace"):
+        capture(path)
+
+
+def test_many_wait_for_their_turn_and_may_be_cancelled_before_it(
+    workspace: Workspace, server: Server, experiment: Any
+) -> None:
+    path = notebook(workspace.home / "many.ipynb", "print('first')", WAITS)
+    working = [workspace.ai.capture(path) for _ in range(2)]
+    waiting = workspace.ai.capture(path)
+    for capture in working:
+        begun(capture)
+    assert waiting.refresh().state == "queued"
+    waiting.cancel()
+    working[0].cancel()
+    for capture in (waiting, working[0]):
+        ended(capture)
+        assert capture.state == "cancelled"
+    run, files = stored(workspace, waiting)
+    assert (run["status"], run["error"]) == ("failed", "Cancelled: It was cancelled.")
+    assert printed(files["executed_notebook"]) == ""
+    working[1].cancel()
+    ended(working[1])
+
+
+def test_a_capture_by_magic_from_a_kernel_of_the_workspace(
+    workspace: Workspace, server: Server, experiment: Any, tmp_path: Path, capsys: Any
+) -> None:
+    from tests.kit.test_magics import Shell
+
+    notebook(workspace.home / "report.ipynb", "print(depth, name)", parameters="depth = 1\nname = ''")
+    shell = Shell(tmp_path / "ipython", capsys)
+    try:
+        shell.run("model = a360ai.get_or_create_model('tides')")
+        line = "%a360 capture report.ipynb --experiment Nightly --parameter depth=4 --parameter name=north"
+        made = shell.run(f"made = {line} --wait\nmade")
+        assert isinstance(made, Capture)
+        assert f"Run {made.run_id} of Nightly: finished." in shell.said()
+        assert printed(stored(workspace, made)[1]["executed_notebook"]) == "4 north\n"
+        assert shell.completed("%a360 capture rep") == ["%a360 capture report.ipynb"]
+        assert "not there" in shell.refused("%a360 capture other.ipynb --experiment Nightly")
+        assert "NAME=VALUE" in shell.refused("%a360 capture report.ipynb --parameter depth")
+    finally:
+        shell.close()
+
+
+def test_kernels_are_told_where_their_server_is(workspace: Workspace, server: Server) -> None:
+    from tests.support.kernel import Kernel
+
+    with Kernel(server.url, "secret") as kernel:
+        kernel.run("from a360mdk import A360AI; a360ai = A360AI()")
+        said = kernel.run("import os; print(os.environ['A360_SERVER_URL'], len(a360ai.list_captures()))")
+    assert said.replace("localhost", "127.0.0.1").split() == [f"{server.url}/", "0"]
+    assert os.environ["A360_SERVER_TOKEN"] == "secret"
