@@ -2,8 +2,8 @@
 
 Writing and loading a frame of 1 GB is done in turn by ``a360ai`` on a real service, with its commit, and
 by pyarrow alone in the same folder, each time in a new process that does nothing else. The peak of memory is
-that of the process while it writes or loads, with all that was there before. ``--s3`` does the same in a bucket
-of a simulated S3 server, which takes more time than either side.
+that of the process while it writes or loads, with all that was there before. ``--s3`` does the same in a
+bucket of a simulated S3 server, which takes more time than either side.
 
     python benchmarks/bench_datasets.py [--rounds 3] [--megabytes 1000] [--runs 10000] [--s3]
 """

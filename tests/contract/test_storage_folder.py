@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from a360_hub_service.backends.storage.folder import FolderStorage
-from a360_hub_service.backends.storage.staging import STALE_SECONDS
 from a360_hub_service.backends.storage.keys import PART
+from a360_hub_service.backends.storage.staging import STALE_SECONDS
 from a360_hub_service.errors import Conflict, Invalid, NotFound, Unavailable
 
 ROOT = Path(__file__).parents[2]
