@@ -4,7 +4,6 @@ The kernels here are processes of their own, which are killed; the network is a 
 """
 
 import os
-import secrets
 import signal
 import subprocess
 import sys
@@ -13,11 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import boto3
 import numpy as np
 import pandas as pd
 import pytest
-import requests
 from sklearn.linear_model import LogisticRegression
 
 from a360_hub_service.backends.storage.keys import PART
@@ -27,7 +24,8 @@ from a360mdk.exceptions import DatasetError, FileSystemError, RunError
 from tests.kit.conftest import Workspace, make_workspace
 from tests.kit.s3_repo import use_bucket
 from tests.support.cutter import Cutter, cutter
-from tests.support.s3 import REGION, S3Server, moto_server
+from tests.support.guarded_s3 import Guarded, guarded_server
+from tests.support.s3 import moto_server
 from tests.support.service import ROOT, ServiceProcess, wait_for
 
 LEASE = 2
@@ -316,50 +314,10 @@ def test_kernels_that_write_the_same_data_set_and_die(soon: Workspace, kind: str
         assert list(staged.iterdir()) == []
 
 
-class Guarded:
-    """A simulated S3 server that checks keys, and a user whose keys can be taken away."""
-
-    def __init__(self, server: S3Server) -> None:
-        iam = self._client(server, "iam")
-        self.admin, self.user = (self._user(server, iam) for _ in range(2))
-        requests.post(f"{server.url}/moto-api/reset-auth", data=b"0", timeout=10).raise_for_status()
-
-    @staticmethod
-    def _client(server: S3Server, service: str) -> Any:
-        return boto3.session.Session().client(
-            service,
-            region_name=REGION,
-            endpoint_url=server.url,
-            aws_access_key_id=server.access_key,
-            aws_secret_access_key=server.secret_key,
-        )
-
-    def _user(self, server: S3Server, iam: Any) -> S3Server:
-        name = f"user-{secrets.token_hex(4)}"
-        iam.create_user(UserName=name)
-        policy = (
-            '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}'
-        )
-        iam.put_user_policy(UserName=name, PolicyName="all", PolicyDocument=policy)
-        key = iam.create_access_key(UserName=name)["AccessKey"]
-        self.user_name = name
-        return S3Server(server.url, key["AccessKeyId"], key["SecretAccessKey"])
-
-    def revoke(self) -> None:
-        """Take the user's keys away."""
-        self._client(self.admin, "iam").delete_access_key(
-            UserName=self.user_name, AccessKeyId=self.user.access_key
-        )
-
-
 @pytest.fixture
 def guarded() -> Iterator[Guarded]:
-    with moto_server() as server:
-        made = Guarded(server)
-        try:
-            yield made
-        finally:
-            requests.post(f"{server.url}/moto-api/reset-auth", data=b"inf", timeout=10)
+    with guarded_server() as server:
+        yield server
 
 
 @pytest.mark.row("M158", "M167", "M169", "F221")
