@@ -77,8 +77,9 @@ def test_what_data_scientists_and_callers_read_works(
     admin.close()
     assert names["bottles"].to_dict("records") == [{"grape": "Riesling", "bottles": 1}]
     for block in samples(DOCS / "notebook-kit.md", "python"):
-        if "DataSource" in block.text:
-            exec(block.compiled(), {})
+        if "DataSource" in block.text or "create_branch" in block.text:
+            exec(block.compiled(), {"a360ai": names["a360ai"], "df": names["df"]})
+    assert list(names["runs"].dataset.str.partition("@")[0].unique()) == ["wine.csv"]
     line.stop_workspace(people["scientist"], names["workspace"])
     assert names["workspace"]["status"] == "running"
     assert names["endpoint"]["status"] == "running"
