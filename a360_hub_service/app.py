@@ -21,6 +21,7 @@ from traitlets.config import Application
 
 from .api.handlers import Web
 from .api.identity import HubIdentity, IdentityProvider
+from .api.leases import watch as watch_leases
 from .api.loop_watch import LoopWatch
 from .api.openapi import document
 from .api.routes import PREFIX, ROUTES
@@ -82,6 +83,9 @@ class A360HubService(Application):
     ).tag(config=True)
     local_volumes = Bool(True, help="May data repos be folders of this machine?").tag(config=True)
     max_upload_bytes = Int(5 * 1024**3, help="Most bytes of one uploaded file.").tag(config=True)
+    run_lease_seconds = Int(180, help="How long a run may be without a heartbeat of its kernel.").tag(
+        config=True
+    )
     builders = List(
         Unicode(), ["docker", "bundle"], help="Package builders to offer, preferred ones first."
     ).tag(config=True)
@@ -158,6 +162,7 @@ class A360HubService(Application):
             default_target=self.default_target,
             local_volumes=self.local_volumes,
             max_upload_bytes=self.max_upload_bytes,
+            run_lease_seconds=self.run_lease_seconds,
         )
         database = Database(self.database_url, pool_size=self.threads)
         secrets = Secrets.from_file(Path(self.secret_keys_file))
@@ -247,6 +252,7 @@ class A360HubService(Application):
                 web.watch.install()
             web.ready = True
             await web.run(endpoints.restore, context)
+            await watch_leases(web)
         except Exception:
             log.exception("the service could not start")
 

@@ -28,49 +28,49 @@ class DefaultVersions(ABC):
     def list_commits(
         self, key: str | None = None, at: str = MAIN, limit: int | None = None
     ) -> "pandas.DataFrame":
-        """List commits of the default data repo; see :meth:`Versions.list_commits`."""
+        """List commits of the default data repo; see :meth:`DataRepo.list_commits`."""
         return self.datarepo.list_commits(key, at, limit)
 
     def compare_commits(self, base: str, to: str = MAIN) -> "pandas.DataFrame":
-        """List the files that two commits do not agree on; see :meth:`Versions.compare_commits`."""
+        """List the files that two commits do not agree on; see :meth:`DataRepo.compare_commits`."""
         return self.datarepo.compare_commits(base, to)
 
     def data_changes(self) -> "pandas.DataFrame":
-        """List files that other tools have changed; see :meth:`Versions.data_changes`."""
+        """List files that other tools have changed; see :meth:`DataRepo.data_changes`."""
         return self.datarepo.data_changes()
 
     def take_in(self, keys: Sequence[str] | str | None = None, message: str = "") -> str | None:
-        """Commit what other tools have changed; see :meth:`Versions.take_in`."""
+        """Commit what other tools have changed; see :meth:`DataRepo.take_in`."""
         return self.datarepo.take_in(keys, message)
 
     def restore(
         self, to: str, keys: Sequence[str] | str | None = None, branch: str = MAIN, message: str = ""
     ) -> str:
-        """Make files what they were, as a new commit; see :meth:`Versions.restore`."""
+        """Make files what they were, as a new commit; see :meth:`DataRepo.restore`."""
         return self.datarepo.restore(to, keys, branch, message)
 
     def list_branches(self) -> "pandas.DataFrame":
-        """List branches of the default data repo; see :meth:`Versions.list_branches`."""
+        """List branches of the default data repo; see :meth:`DataRepo.list_branches`."""
         return self.datarepo.list_branches()
 
     def create_branch(self, name: str, at: str = MAIN) -> None:
-        """Begin a branch of the default data repo; see :meth:`Versions.create_branch`."""
+        """Begin a branch of the default data repo; see :meth:`DataRepo.create_branch`."""
         self.datarepo.create_branch(name, at)
 
     def delete_branch(self, name: str) -> None:
-        """Forget a branch of the default data repo; see :meth:`Versions.delete_branch`."""
+        """Forget a branch of the default data repo; see :meth:`DataRepo.delete_branch`."""
         self.datarepo.delete_branch(name)
 
     def list_tags(self) -> "pandas.DataFrame":
-        """List tags of the default data repo; see :meth:`Versions.list_tags`."""
+        """List tags of the default data repo; see :meth:`DataRepo.list_tags`."""
         return self.datarepo.list_tags()
 
     def create_tag(self, name: str, at: str = MAIN) -> None:
-        """Give a commit of the default data repo a name; see :meth:`Versions.create_tag`."""
+        """Give a commit of the default data repo a name; see :meth:`DataRepo.create_tag`."""
         self.datarepo.create_tag(name, at)
 
     def delete_tag(self, name: str) -> None:
-        """Forget a tag of the default data repo; see :meth:`Versions.delete_tag`."""
+        """Forget a tag of the default data repo; see :meth:`DataRepo.delete_tag`."""
         self.datarepo.delete_tag(name)
 
     # What runs say they were trained on

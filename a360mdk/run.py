@@ -10,6 +10,7 @@ from a360mdk.base import Base
 from a360mdk.cards import card, listed
 from a360mdk.client import Client, Unreachable
 from a360mdk.exceptions import RunError
+from a360mdk.heartbeat import Heartbeat
 from a360mdk.notebooks import require
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ class Run(Base):
     }
     mutable = ("baseline", "preprocessor", "preprocessor_shape", "dataset", *_FILES)
     error = RunError
+    _heartbeat: Heartbeat
 
     def __init__(self, experiment: "Experiment | None" = None, **more: Any) -> None:
         super().__init__(**more)
@@ -248,10 +250,14 @@ class Run(Base):
             )
         for name in _FILES:
             require(name, getattr(self, name))
-        document = self.client.post(f"/experiments/{self.model_experiment_id}/runs", RunError)
+        path = f"/experiments/{self.model_experiment_id}/runs"
+        document = self.client.post(path, RunError, {"lease": True})
         self._state = document
+        # Asked for now: at the end the service may be away, and then the error is one of the run.
+        self.experiment.interface.data_repo(document["data_repo_id"])
         self._load({"id": document["id"], "status": "running"})
         open_runs.mark(document["id"])
+        self._heartbeat = Heartbeat(self.client, document)
         self._started = time.monotonic()
         return self
 
@@ -273,6 +279,7 @@ class Run(Base):
                 raise
             self._load({"status": "finished"})
         finally:
+            self._heartbeat.stop()
             open_runs.unmark(str(self.id))
 
     def log_document(self) -> dict[str, Any]:

@@ -4,22 +4,33 @@ import errno
 
 from a360mdk.exceptions import FileSystemError
 
+# As pyarrow and boto3 spell them; compared without regard to case.
 _CREDENTIALS = (
-    "ACCESS_DENIED",
-    "INVALID_ACCESS_KEY",
-    "SIGNATURE_DOES_NOT_MATCH",
-    "INVALID_CLIENT_TOKEN",
-    "EXPIRED_TOKEN",
-    "HTTP response code 403",
-    "HTTP STATUS 403",
+    "access_denied",
+    "accessdenied",
+    "invalid_access_key",
+    "invalidaccesskeyid",
+    "signature_does_not_match",
+    "signaturedoesnotmatch",
+    "invalid_client_token",
+    "invalidclienttokenid",
+    "invalidtoken",
+    "expired_token",
+    "expiredtoken",
+    "unable to locate credentials",
+    "http response code 403",
+    "http status 403",
 )
 _PLACE = (
-    "NO_SUCH_BUCKET",
-    "NO_SUCH_KEY",
-    "PermanentRedirect",
-    "Path does not exist",
-    "RESOURCE_NOT_FOUND",
-    "301",
+    "no_such_bucket",
+    "nosuchbucket",
+    "no_such_key",
+    "nosuchkey",
+    "permanentredirect",
+    "path does not exist",
+    "resource_not_found",
+    "http response code 301",
+    "http status 301",
 )
 
 
@@ -33,14 +44,15 @@ def storage_error(error: OSError, subject: str, bucket: str, local: bool) -> Fil
         local: whether it is a folder on this machine.
     """
     text = str(error)
-    if isinstance(error, FileNotFoundError) or any(mark in text for mark in _PLACE):
+    said = text.lower()
+    if isinstance(error, FileNotFoundError) or any(mark in said for mark in _PLACE):
         return FileSystemError(
             f"{subject} is not there (code 100).",
             f"There is no such path in {bucket}" + (f": {text}" if not local else "."),
             "Check the name with list_datasets()" + ("." if local else ", and the region of the bucket."),
             code="code 100",
         )
-    if isinstance(error, PermissionError) or any(mark in text for mark in _CREDENTIALS):
+    if isinstance(error, PermissionError) or any(mark in said for mark in _CREDENTIALS):
         return FileSystemError(
             f"The storage of this data repo refuses access to {subject} (core 15).",
             text,

@@ -100,11 +100,12 @@ RUNS = [
         r.start_run,
         A.MODEL_EDIT,
         r.RunView,
-        body=r.RunForm,
+        body=r.StartForm,
         status=201,
     ),
     _runs("GET", "/runs/{run_id}", r.get_run, A.MODEL_VIEW, r.RunView),
     _runs("PATCH", "/runs/{run_id}", r.update_run, A.MODEL_EDIT, r.RunView, body=r.RunForm),
+    _runs("POST", "/runs/{run_id}/heartbeat", r.send_heartbeat, A.MODEL_EDIT, r.HeartbeatView),
     _runs("POST", "/runs/{run_id}/finish", r.finish_run, A.MODEL_EDIT, r.RunView, body=r.FinishForm),
     _runs(
         "GET",

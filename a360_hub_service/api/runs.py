@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from ..backends.storage import Storage
 from ..entities import Artifact, Run
 from ..errors import Conflict, NotFound
-from ..services import run_table, runs
+from ..services import leases, run_table, runs
 from .certificates import CertificateForm, CertificateView
 from .handlers import BaseHandler
 from .json_values import Values
@@ -41,6 +41,15 @@ class RunForm(Form):
     def values(self) -> runs.Values:
         """What the use case takes."""
         return runs.Values(self.hyperparameters, self.metrics, self.metadata, self.dataset)
+
+
+class StartForm(RunForm):
+    """What is known of a new run."""
+
+    lease: bool = Field(
+        False,
+        description="Whether heartbeats will be sent; without them the run counts as failed after a while.",
+    )
 
 
 class ArtifactForm(Form):
@@ -101,6 +110,13 @@ class RunView(View):
     created_by: str
     started_at: datetime
     ended_at: datetime | None
+    alive_until: datetime | None = Field(description="When it counts as failed unless a heartbeat is sent.")
+
+
+class HeartbeatView(View):
+    """When the next heartbeat has to be there."""
+
+    alive_until: datetime
 
 
 class RunRowView(View):
@@ -136,7 +152,10 @@ def list_runs(call: Call) -> Page[RunView]:
 
 def start_run(call: Call) -> RunView:
     """Begin a run"""
-    return RunView.model_validate(runs.start(call.session, call.actor, call.entity, call.body.values()))
+    run = runs.start(call.session, call.actor, call.entity, call.body.values())
+    if call.body.lease:
+        leases.renew(run, call.context.settings.run_lease_seconds)
+    return RunView.model_validate(run)
 
 
 def get_run(call: Call) -> RunView:
@@ -149,6 +168,12 @@ def update_run(call: Call) -> RunView:
     return RunView.model_validate(runs.update(call.session, call.entity, call.body.values()))
 
 
+def send_heartbeat(call: Call) -> HeartbeatView:
+    """Say that whoever began a run is still there"""
+    run = runs.beat(call.session, call.entity, call.context.settings.run_lease_seconds)
+    return HeartbeatView.model_validate(run)
+
+
 async def finish_run(call: AsyncCall) -> RunView:
     """Close a run, as finished or failed"""
     outcome: runs.Outcome = call.body.outcome()
@@ -156,7 +181,7 @@ async def finish_run(call: AsyncCall) -> RunView:
 
     def look(session: Session) -> tuple[Storage, str] | None:
         run = _run(session, call.ids["run_id"])
-        if run.status != runs.RUNNING or not outcome.artifacts:
+        if not leases.is_open(run) or not outcome.artifacts:
             return None
         return runs.open_storage(session, call.context, run), run.artifact_prefix
 

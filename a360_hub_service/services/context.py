@@ -45,6 +45,8 @@ class Settings:
         Whether data repos may be folders of this machine.
     max_upload_bytes
         Most bytes of one uploaded file.
+    run_lease_seconds
+        How long a run may be without a heartbeat.
     """
 
     home: Path
@@ -54,6 +56,7 @@ class Settings:
     default_target: str = "process"
     local_volumes: bool = True
     max_upload_bytes: int = 5 * 1024**3
+    run_lease_seconds: int = 180
 
 
 @dataclass(slots=True)

@@ -12,7 +12,7 @@ from ..backends.storage import Storage
 from ..backends.storage.keys import check_key
 from ..entities import Artifact, DataRepo, Experiment, Model, Project, Run, new_id, utcnow
 from ..errors import Conflict, FieldError, Invalid, NotFound
-from . import certificates, models
+from . import certificates, leases, models
 from .context import Actor, Context
 from .naming import slugify
 from .paging import page
@@ -122,9 +122,24 @@ def update(session: Session, run: Run, values: Values) -> Run:
         If the run has ended.
     """
     _lock(session, run)
+    leases.revive(run)
     if run.status != RUNNING:
         raise Conflict(f"The run is {run.status} and cannot change any more.", hint="Begin a new run.")
     _merge(run, values)
+    session.flush()
+    return run
+
+
+def beat(session: Session, run: Run, seconds: int) -> Run:
+    """Take a heartbeat of a running run.
+
+    Raises
+    ------
+    Conflict
+        If the run has ended.
+    """
+    run = update(session, run, Values())
+    leases.renew(run, seconds)
     session.flush()
     return run
 
@@ -188,6 +203,7 @@ def finish(session: Session, run: Run, outcome: Outcome) -> Run:
         If it was closed in another way.
     """
     _lock(session, run)
+    leases.revive(run)
     if run.status != RUNNING:
         if _is_repeat(run, outcome):
             return run
@@ -197,6 +213,7 @@ def finish(session: Session, run: Run, outcome: Outcome) -> Run:
     _merge(run, outcome.values)
     run.status, run.error, run.ended_at = outcome.status, outcome.error, utcnow()
     run.certificate = outcome.certificate
+    run.alive_until = None
     run.artifacts = [
         Artifact(
             name=artifact.name,

@@ -80,6 +80,7 @@ def test_what_data_scientists_and_callers_read_works(
     admin.api("DELETE", f"/credentials/{cellar['id']}")
     admin.close()
     assert names["bottles"].to_dict("records") == [{"grape": "Riesling", "bottles": 1}]
+    assert list(names["runs"].dataset.str.partition("@")[0].unique()) == ["wine.csv"]
     line.stop_workspace(people["scientist"], names["workspace"])
     assert names["workspace"]["status"] == "running"
     assert names["endpoint"]["status"] == "running"

@@ -1,5 +1,6 @@
 """The OpenAPI document is valid, is the committed one, and tells the truth."""
 
+import hashlib
 import json
 import os
 import subprocess
@@ -18,7 +19,7 @@ from a360_hub_service.app import openapi
 from tests.support.light_hub import LightHub
 from tests.support.s3 import REGION, moto_server
 from tests.support.service import ROOT, ServiceProcess
-from tests.support.world import GROUPS, World, make, people
+from tests.support.world import GROUPS, KEPT_CONTENT, KEPT_FILE, World, make, people
 
 # One world for all of them, so one worker.
 pytestmark = pytest.mark.xdist_group("api-schema")
@@ -55,6 +56,15 @@ BEYOND_SCHEMA: dict[str, dict[str, str]] = {
     "HEAD /data-repos/{data_repo_id}/files/{key}": _KEY,
     "PUT /data-repos/{data_repo_id}/files/{key}": _KEY,
     "DELETE /data-repos/{data_repo_id}/files/{key}": _KEY,
+    "GET /data-repos/{data_repo_id}/version": _KEY,
+    "POST /data-repos/{data_repo_id}/commits": {
+        "changes.*.key": _KEY["key"],
+        "changes.*.sha256": "is of a content that the data repo keeps, with its size",
+    },
+    "POST /data-repos/{data_repo_id}/contents": {"changes.*.key": _KEY["key"]},
+    "POST /data-repos/{data_repo_id}/restore": {"keys.*": "names a file or folder"},
+    "POST /data-repos/{data_repo_id}/branches": {"name": "is no identifier of a commit"},
+    "POST /data-repos/{data_repo_id}/tags": {"name": "is no identifier of a commit"},
     "POST /projects": _ACCOUNT,
     "POST /projects/{project_id}/data-repos": _ACCOUNT,
     "POST /credentials": {
@@ -107,7 +117,7 @@ BEYOND_SCHEMA: dict[str, dict[str, str]] = {
 """What a schema cannot say: operation -> field of the problem -> why a valid request may get a 422 for it."""
 
 
-def names(world: World) -> dict[str, list[str]]:
+def names(world: World) -> dict[str, list[str | int]]:
     """Fields of bodies that name something, and what there is to name."""
     ids = world.ids
     return {
@@ -121,6 +131,10 @@ def names(world: World) -> dict[str, list[str]]:
         "experiment_id": [ids["experiment_id"]],
         "run_id": [ids["run_id"]],
         "repository": ["https://127.0.0.1:9/model.git"],
+        **{key: ["main"] for key in ("at", "to", "base", "branch")},
+        **{key: [KEPT_FILE] for key in ("key", "keys")},
+        "sha256": [hashlib.sha256(KEPT_CONTENT).hexdigest()],
+        "size": [len(KEPT_CONTENT)],
     }
 
 

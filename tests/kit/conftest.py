@@ -22,6 +22,7 @@ ONE_DATABASE = {
     "test_kernel.py",
     "test_magics.py",
     "test_progress.py",
+    "test_remote.py",
 }
 """What the service hardly takes part in: its database makes no difference there."""
 

@@ -61,6 +61,9 @@ SPARES = {
 }
 """What is there twice, for deleting one of them."""
 SPARE_FILE = "spare.csv"
+KEPT_FILE = "kept.csv"
+"""A file with versions, whose content stays."""
+KEPT_CONTENT = b"a,b\n1,2\n"
 
 
 @dataclass(frozen=True)
@@ -145,6 +148,8 @@ def make(service: ServiceProcess, *, account: dict[str, Any] | None = None) -> W
             "experiment_id": run["experiment_id"],
             "run_id": run["id"],
             "artifact_id": run["artifacts"][0]["id"],
+            "commit_id": _versions(lab),
+            "name": "spare",
         }
         spare = _spares(lab)
     instead = {
@@ -158,8 +163,19 @@ def make(service: ServiceProcess, *, account: dict[str, Any] | None = None) -> W
         "POST /models/{model_id}/terminate": {"model_id": given_up["id"]},
         "POST /models/{model_id}/package": {"model_id": approved["id"]},
         "PATCH /runs/{run_id}": {"run_id": running["id"]},
+        "POST /runs/{run_id}/heartbeat": {"run_id": running["id"]},
+        "DELETE /data-repos/{data_repo_id}/tags/{name}": {"name": "spare-tag"},
     }
     return World(service, ids, instead)
+
+
+def _versions(lab: Lab) -> str:
+    """A file with a commit, whose identifier this is, and a branch and a tag to delete."""
+    repo = f"/data-repos/{lab.project['default_data_repo_id']}"
+    ok(lab.scientist.put(f"{repo}/files/{KEPT_FILE}", content=KEPT_CONTENT))
+    ok(lab.scientist.post(f"{repo}/branches", json={"name": "spare"}))
+    ok(lab.scientist.post(f"{repo}/tags", json={"name": "spare-tag"}))
+    return str(ok(lab.scientist.get(f"{repo}/commits"))["items"][0]["id"])
 
 
 def _spares(lab: Lab) -> dict[str, str]:
