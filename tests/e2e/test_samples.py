@@ -71,6 +71,7 @@ def test_what_data_scientists_and_callers_read_works(
             names["a360ai"] = A360AI(
                 api_url=running.url + API, token=people["scientist"].token, project_id=project
             )
+        if "capture" in block.text:
             # As in a kernel of the workspace, which is told where its own server is.
             monkeypatch.setenv("A360_SERVER_URL", running.url + names["workspace"]["url"])
             monkeypatch.setenv("A360_SERVER_TOKEN", people["scientist"].token)
