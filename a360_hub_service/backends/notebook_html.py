@@ -9,12 +9,12 @@ would stop what came through all the same.
 import html
 import json
 import re
+import secrets
 import sys
+from html.parser import HTMLParser
 from typing import Any
 
-import bleach
 import nbformat
-from bleach.css_sanitizer import CSSSanitizer
 from nbconvert import HTMLExporter
 from traitlets.config import Config
 
@@ -36,9 +36,16 @@ STYLES = _words(
     "text-align text-decoration text-indent vertical-align white-space width"
 )
 LINK = re.compile(r"(https?://|mailto:|#)", re.IGNORECASE)
-IMAGE = re.compile(r"data:image/(png|jpeg|gif|webp|svg\+xml);base64,[A-Za-z0-9+/=\s]*")
-# What is between these tags is not for people. Only for looks: the allow-list decides what remains.
-_NOT_TEXT = re.compile(r"<(script|style)\b[^>]*>.*?</\1\s*>", re.IGNORECASE | re.DOTALL)
+IMAGE = re.compile(r"data:image/(?:png|jpeg|gif|webp|svg\+xml);base64,[A-Za-z0-9+/=\s]*")
+_PICTURE = re.compile(rf"({IMAGE.pattern.split(',')[0]},)([A-Za-z0-9+/=\s]{{200,}})")
+# A colour, a size, a word: nothing that names another resource.
+VALUE = re.compile(r"(?:[#\w.,%+\- ]|(?:rgb|rgba|hsl|hsla)\([\d.,%/ ]*\))+")
+VOID = _words("br col hr img")
+NOT_FOR_PEOPLE = _words(
+    "audio canvas frameset head iframe math noembed noframes noscript object script select style svg "
+    "template textarea title video xmp"
+)
+"""What stands in these tags goes with them."""
 
 PAGE = """<!doctype html>
 <html lang="en">
@@ -77,28 +84,118 @@ th, td { border: 1px solid #dfe3e8; padding: .2rem .5rem; text-align: left; }
 """
 
 
-def _allowed(tag: str, name: str, value: str) -> bool:
-    """Whether a tag keeps an attribute."""
-    if name == "href":
-        return tag == "a" and LINK.match(value) is not None
-    if name == "src":
-        return tag == "img" and IMAGE.fullmatch(value) is not None
-    return name == "style" or name in ATTRIBUTES
+class Cleaner(HTMLParser):
+    """Writes anew what the allow-lists leave: known tags, each closed, known attributes, and text as text.
+
+    So it does not matter how a browser would have read the original: nothing of it is copied as it was.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self._parts: list[str] = []
+        self._open: list[str] = []
+        self._left_out: list[str] = []
+
+    def cleaned(self, markup: str) -> str:
+        """Return what is left of some markup."""
+        self.feed(markup)
+        self.close()
+        self._parts.extend(f"</{tag}>" for tag in reversed(self._open))
+        return "".join(self._parts)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Open a tag, or leave out what is in it."""
+        if tag in NOT_FOR_PEOPLE:
+            self._left_out.append(tag)
+        elif tag in TAGS and not self._left_out:
+            self._parts.append(f"<{tag}{_attributes(tag, attrs)}>")
+            if tag not in VOID:
+                self._open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Take ``<br/>`` as ``<br>``; of what is left out there is nothing between."""
+        if tag not in NOT_FOR_PEOPLE:
+            self.handle_starttag(tag, attrs)
+
+    def handle_endtag(self, tag: str) -> None:
+        """Close a tag that is open, with all that was opened in it."""
+        if self._left_out:
+            if tag == self._left_out[-1]:
+                self._left_out.pop()
+        elif tag in self._open:
+            while (closed := self._open.pop()) != tag:
+                self._parts.append(f"</{closed}>")
+            self._parts.append(f"</{tag}>")
+
+    def handle_data(self, data: str) -> None:
+        """Write text as text."""
+        if not self._left_out:
+            self._parts.append(html.escape(data, quote=False))
 
 
-_CLEANER = bleach.Cleaner(
-    tags=TAGS,
-    attributes=_allowed,
-    protocols=("http", "https", "mailto", "data"),
-    strip=True,
-    css_sanitizer=CSSSanitizer(allowed_css_properties=STYLES),
-)
+def _attributes(tag: str, given: list[tuple[str, str | None]]) -> str:
+    kept: dict[str, str] = {}
+    for name, value in given:
+        value = (value or "").strip()
+        if name == "style":
+            value = _style(value)
+            allowed = bool(value)
+        elif name == "href":
+            allowed = tag == "a" and LINK.match(value) is not None
+        elif name == "src":
+            allowed = tag == "img" and IMAGE.fullmatch(value) is not None
+        else:
+            allowed = name in ATTRIBUTES
+        if allowed:
+            kept.setdefault(name, value)
+    if "href" in kept:
+        kept["rel"] = "noopener noreferrer nofollow"
+    return "".join(f' {name}="{html.escape(value)}"' for name, value in kept.items())
 
 
-def clean(markup: Any) -> str:
-    """Return what the allow-list leaves of some markup; lists of lines are joined first."""
-    text = "".join(markup) if isinstance(markup, list) else str(markup)
-    return str(_CLEANER.clean(_NOT_TEXT.sub("", text)))
+def _style(text: str) -> str:
+    """The declarations of a style that are known and name nothing from elsewhere."""
+    found = (declaration.partition(":") for declaration in text.split(";"))
+    return "; ".join(
+        f"{name.strip().lower()}: {value.strip()}"
+        for name, _, value in found
+        if name.strip().lower() in STYLES and VALUE.fullmatch(value.strip())
+    )
+
+
+class Pictures:
+    """Takes the contents of pictures out of markup while it is cleaned, which is quicker.
+
+    Their alphabet means nothing to HTML, wherever it stands. The names in their place cannot be guessed, so
+    that no notebook shows one picture a thousand times.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[str, str] = {}
+        self._mark = secrets.token_hex(16)
+
+    def hide(self, text: str) -> str:
+        """Put names in place of contents."""
+        return _PICTURE.sub(self._keep, text)
+
+    def show(self, text: str) -> str:
+        """Put each content back, once."""
+        return re.sub(rf"{self._mark}x[0-9]+x", lambda found: self._kept.pop(found[0], ""), text)
+
+    def _keep(self, found: re.Match[str]) -> str:
+        name = f"{self._mark}x{len(self._kept)}x"
+        self._kept[name] = found[2]
+        return found[1] + name
+
+
+def clean(markup: str) -> str:
+    """Return what the allow-list leaves of some markup."""
+    return Cleaner().cleaned(markup)
+
+
+def _joined(markup: Any) -> str:
+    """Notebooks hold text also as lists of lines."""
+    return "".join(markup) if isinstance(markup, list) else str(markup)
 
 
 def render(notebook: bytes, title: str, note: str) -> str:
@@ -120,14 +217,15 @@ def render(notebook: bytes, title: str, note: str) -> str:
     # Widgets are scripts and their state; of these only the text that stands in for them is left.
     document.metadata.pop("widgets", None)
     exporter = HTMLExporter(template_name="basic", sanitize_html=True, config=Config())
-    exporter.register_filter("clean_html", clean)
+    pictures = Pictures()
+    exporter.register_filter("clean_html", lambda markup: clean(pictures.hide(_joined(markup))))
     body, resources = exporter.from_notebook_node(document)
     colours = "".join(resources.get("inlining", {}).get("css", [])[:1])
     return PAGE.format(
         title=html.escape(title),
         note=html.escape(note),
         style=STYLE + _plain_css(colours),
-        body=clean(body),
+        body=pictures.show(clean(pictures.hide(body))),
     )
 
 

@@ -12,6 +12,8 @@ from ..errors import Invalid, TooLarge, Unavailable
 LARGEST = 20_000_000
 """Bytes of a notebook that is shown; a larger one is for downloading."""
 SECONDS = 40
+"""Of a processor; on a machine that is busy with others that takes longer."""
+PATIENCE = 120
 MEMORY = 2_000_000_000
 _LARGEST_PAGE = 80_000_000
 _SCRIPT = Path(__file__).with_name("notebook_html.py")
@@ -57,10 +59,10 @@ def page(notebook: bytes, title: str, note: str) -> bytes:
         environment = {"PATH": os.defpath, "LANG": "C.UTF-8", "HOME": home, "TMPDIR": home}
         try:
             done = subprocess.run(
-                command, input=notebook, capture_output=True, env=environment, cwd=home, timeout=SECONDS
+                command, input=notebook, capture_output=True, env=environment, cwd=home, timeout=PATIENCE
             )
         except subprocess.TimeoutExpired:
-            raise Unavailable(f"Showing it takes longer than {SECONDS} seconds.", hint=_download()) from None
+            raise Unavailable(f"Showing it takes longer than {PATIENCE} seconds.", hint=_download()) from None
     if done.returncode == 2:
         raise Invalid(f"This is no notebook: {done.stderr.decode(errors='replace')}", hint=_download())
     if done.returncode != 0:

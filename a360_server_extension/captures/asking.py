@@ -4,6 +4,7 @@ import keyword
 import math
 import os
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,20 @@ def read(body: Any, root: str) -> Wanted:
         _parameters(body.get("parameters")),
         _time_limit(body.get("time_limit")),
     )
+
+
+def require_papermill() -> None:
+    """See that this environment can execute notebooks.
+
+    Raises:
+        ConfigurationError: papermill is missing.
+    """
+    if find_spec("papermill") is None:
+        raise ConfigurationError(
+            "The notebook was not captured.",
+            "The image of this workspace has no papermill, which executes notebooks.",
+            "Install it beside the server, a360[lab], or choose another image.",
+        )
 
 
 def begin(wanted: Wanted, store: Store) -> Capture:

@@ -76,6 +76,7 @@ class CapturesHandler(_Handler):
             return
         root = str(self.settings.get("server_root_dir") or "~")
         try:
+            asking.require_papermill()
             wanted = await asyncio.to_thread(asking.read, self.get_json_body() or {}, root)
             capture = await asyncio.to_thread(asking.begin, wanted, self.captures.store)
         except SchedulerError as error:

@@ -11,12 +11,14 @@ from importlib import import_module
 from pathlib import Path
 
 import httpx
+import nbformat
 import pytest
 
 from a360_hub_service.api.loop_watch import LoopWatch, Moment, charge
 from a360_hub_service.api.routes import ROUTES
 from tests.support import world
 from tests.support.delivery import Delivery, delivery_service
+from tests.support.lab import Lab, ok
 from tests.support.loop_reports import BUDGET_MS
 from tests.support.s3 import moto_server
 from tests.support.service import ServiceProcess, project_form
@@ -268,6 +270,35 @@ def test_buckets_do_not_hold_up_the_loop(watched: ServiceProcess) -> None:
         assert len(client.get(f"{files}/data").content) == 24 * MEGABYTE
         assert client.get(files).status_code == 200
     demand_free_loop(watched)
+
+
+@alone
+def test_showing_notebooks_does_not_hold_up_the_loop(tmp_path: Path) -> None:
+    v4 = nbformat.v4
+    plot = v4.new_output("display_data", {"image/png": "A" * 3 * MEGABYTE})
+    table = v4.new_output(
+        "display_data", {"text/html": "<table>" + "<tr><td>1</td></tr>" * 3_000 + "</table>"}
+    )
+    cells = [v4.new_code_cell("draw()", outputs=[plot]) for _ in range(5)]
+    content = nbformat.writes(
+        v4.new_notebook(cells=[*cells, v4.new_code_cell("t", outputs=[table])])
+    ).encode()
+    service = ServiceProcess(tmp_path / "home", config=WATCHED).start()
+    try:
+        with Lab(service) as lab:
+            run = lab.run(lab.experiment(lab.model()))
+            artifact = lab.artifact(run, "executed_notebook", kind="notebook", content=content)
+            body = {"status": "failed", "error": "E", "artifacts": [artifact]}
+            (stored,) = ok(lab.scientist.post(f"/runs/{run['id']}/finish", json=body))["artifacts"]
+            address = f"{service.url}/artifacts/{stored['id']}/notebook"
+
+            def show() -> None:
+                assert len(lab.scientist.get(address).content) > 15 * MEGABYTE
+
+            together(show, show)
+        demand_free_loop(service)
+    finally:
+        service.stop()
 
 
 @alone

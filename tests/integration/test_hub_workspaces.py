@@ -134,7 +134,13 @@ def test_a_notebook_is_captured_by_the_workspace_itself(
         assert "7 Customer Churn" in page.text
         assert "sandbox" in page.headers["Content-Security-Policy"]
         # The panels of the workspace ask the same routes, with the Hub's cookie and its XSRF token.
-        assert browser.get(f"{workspace['url']}a360/captures").json()["captures"][0]["state"] == "finished"
+        assert browser.get(workspace["url"]).status_code == 200  # which signs in there, too
+        captures = f"{workspace['url']}a360/captures"
+        (found,) = browser.page_call("GET", captures).json()["captures"]
+        assert (found["state"], found["run_id"]) == ("finished", run_id[1])
+        forged = browser.delete(f"{captures}/{found['id']}")
+        assert forged.status_code in (401, 403)
+        assert browser.page_call("DELETE", f"{captures}/{found['id']}").status_code == 204
     other = httpx.get(
         f"{running.url}{workspace['url']}a360/captures",
         headers={"Authorization": f"token {running.token('reviewer')}"},

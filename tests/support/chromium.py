@@ -15,6 +15,9 @@ from websockets.sync.client import connect
 
 from tests.support.service import wait_for
 
+PATIENCE = 120
+"""Seconds: a browser has a hard time on a machine that is busy with other tests."""
+
 
 class Tab:
     """A tab; ``events`` is everything the browser told of it."""
@@ -28,7 +31,7 @@ class Tab:
         self._number += 1
         self._socket.send(json.dumps({"id": self._number, "method": method, "params": parameters}))
         while True:
-            message = json.loads(self._socket.recv(timeout=30))
+            message = json.loads(self._socket.recv(timeout=PATIENCE))
             if message.get("id") == self._number:
                 assert "error" not in message, message
                 return dict(message["result"])
@@ -41,7 +44,7 @@ class Tab:
             self.do(f"{domain}.enable")
         self.do("Network.setExtraHTTPHeaders", headers=headers or {})
         self.do("Page.navigate", url=url)
-        wait_for(lambda: self._loaded(url), message=f"{url} was not loaded")
+        wait_for(lambda: self._loaded(url), seconds=PATIENCE, message=f"{url} was not loaded")
 
     def _loaded(self, url: str) -> bool:
         return bool(self.value("document.readyState === 'complete' && location.href !== 'about:blank'"))
@@ -92,7 +95,11 @@ def chromium() -> Iterator[Tab]:
 def _tab(port_file: Path) -> Iterator[Tab]:
     import httpx
 
-    wait_for(lambda: port_file.exists() and port_file.read_text().count("\n"), message="no Chromium came up")
+    wait_for(
+        lambda: port_file.exists() and port_file.read_text().count("\n"),
+        seconds=PATIENCE,
+        message="no Chromium came up",
+    )
     port = port_file.read_text().splitlines()[0]
     pages = wait_for(
         lambda: [
