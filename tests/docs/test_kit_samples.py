@@ -58,7 +58,7 @@ def test_every_sample_works(
             exec(block.compiled(), names)
     finally:
         server.stop()
-    assert len(blocks) == 4
+    assert len(blocks) == 5
     assert names["mine"].query("SELECT * FROM bottles").grape.tolist() == ["Riesling"]
     assert names["again"].state == "finished"
     assert "6" in Path("training-executed.ipynb").read_text()

@@ -283,7 +283,7 @@ def test_showing_notebooks_does_not_hold_up_the_loop(tmp_path: Path) -> None:
     content = nbformat.writes(
         v4.new_notebook(cells=[*cells, v4.new_code_cell("t", outputs=[table])])
     ).encode()
-    service = ServiceProcess(tmp_path / "home", config=WATCHED).start()
+    service = ServiceProcess(tmp_path / "home").start()
     try:
         with Lab(service) as lab:
             run = lab.run(lab.experiment(lab.model()))
