@@ -2,16 +2,16 @@
 
 import json
 import shutil
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from a360mdk import artifacts, flavors, notebooks, parity, signature
+from a360mdk import artifacts, certifying, flavors, notebooks, signature
 from a360mdk.artifacts import Artifact
 from a360mdk.client import Unreachable, refusal, unreachable_text
 from a360mdk.exceptions import FileSystemError, RunError
-from a360mdk.flavors.base import Conversion, Flavor, InputSchema
+from a360mdk.flavors.base import Flavor, InputSchema
 from a360mdk.progress import Meter
 from a360mdk.transfer import HashingWriter
 
@@ -85,13 +85,14 @@ def _write_all(run: "Run", writer: Writer) -> None:
 
 def _write_in_turn(run: "Run", writer: Writer, meter: Meter) -> None:
     flavor = flavors.get(run.experiment.model_flavor)
-    sample = parity.sample(run.train_features)
-    if run.preprocessor is not None:
-        _write_preprocessor(run, writer, sample)
-        sample = _as_the_model_takes_it(run, flavor, sample)
+    chosen = certifying.choose(_subject(run, flavor))
+    _keep_certificate(run, chosen)
+    if chosen.preprocessor is not None:
+        with writer.open(artifacts.PREPROCESSOR, ".onnx") as sink:
+            sink.write(chosen.preprocessor)
     meter.advance(label="Close the run: model")
-    if run.trained_model is not None:
-        _write_model(run, writer, flavor, sample)
+    if chosen.model is not None:
+        _write_model(run, writer, flavor, chosen.model)
     meter.advance(label="Close the run: baseline")
     if run.baseline:
         with writer.open(artifacts.BASELINE, ".json") as sink:
@@ -99,6 +100,39 @@ def _write_in_turn(run: "Run", writer: Writer, meter: Meter) -> None:
     meter.advance(label="Close the run: notebooks")
     _write_notebooks(run, writer)
     meter.advance()
+
+
+def _subject(run: "Run", flavor: Flavor) -> certifying.Subject:
+    names, types = run.experiment.feature_names or [], _types(run)
+    return certifying.Subject(
+        flavor,
+        run.trained_model,
+        run.preprocessor,
+        InputSchema(
+            names=names,
+            types=types,
+            tensors=signature.tensors(run.experiment.input_signature),
+            tokenizer=run.tokenizer,
+            pipeline_name=run.pipeline_name,
+        ),
+        InputSchema(names=names, types=types, width=run.preprocessor_shape),
+        run.train_features,
+        run.tokenizer,
+    )
+
+
+def _keep_certificate(run: "Run", chosen: certifying.Chosen) -> None:
+    if chosen.certificate is not None:
+        run.certify(chosen.certificate.document())
+        run.metadata.update(chosen.certificate.metadata())
+    elif chosen.model is not None:
+        warnings.warn(
+            "The run is stored without a certificate: there were no rows on which its model could be "
+            "compared with its ONNX form. It cannot be packaged. Give the experiment "
+            "train_features as the model, or the preprocessor before it, takes them, and run again.",
+            UserWarning,
+            stacklevel=2,
+        )
 
 
 def _write_notebooks(run: "Run", writer: Writer) -> None:
@@ -118,70 +152,12 @@ def _write_notebooks(run: "Run", writer: Writer) -> None:
                 shutil.copyfileobj(source, sink)
 
 
-def _write_preprocessor(run: "Run", writer: Writer, sample: parity.Sample) -> None:
-    flavor = flavors.get("sklearn")  # whatever the model, preprocessors are scikit-learn's
-    schema = InputSchema(
-        names=run.experiment.feature_names or [], types=_types(run), width=run.preprocessor_shape
-    )
-    chosen, _ = _convert(flavor, run.preprocessor, schema, sample, "preprocessor")
-    with writer.open(artifacts.PREPROCESSOR, ".onnx") as sink:
-        sink.write(chosen.graph)
-
-
-def _as_the_model_takes_it(run: "Run", flavor: Flavor, sample: parity.Sample) -> parity.Sample:
-    """Preprocess the rows if need be: train_features may hold them before or after the preprocessor."""
-    named_before = hasattr(run.preprocessor, "feature_names_in_")
-    named_after = hasattr(run.trained_model, "feature_names_in_")
-    if parity.fits(flavor, run.trained_model, sample.rows) and (named_after or not named_before):
-        return sample
-    transformed = parity.answered(flavors.get("sklearn"), run.preprocessor, sample)
-    return sample if transformed is None else replace(sample, rows=transformed.answers)
-
-
-def _write_model(run: "Run", writer: Writer, flavor: Flavor, sample: parity.Sample) -> None:
-    schema = InputSchema(
-        names=run.experiment.feature_names or [],
-        types=_types(run),
-        tensors=signature.tensors(run.experiment.input_signature),
-        tokenizer=run.tokenizer,
-        pipeline_name=run.pipeline_name,
-    )
-    if hasattr(flavor, "as_rows"):
-        sample = parity.prepared(flavor, sample, schema)
-    chosen, result = _convert(flavor, run.trained_model, schema, sample, "model")
-    if result is not None:
-        run.metadata.update(result.metadata())
+def _write_model(run: "Run", writer: Writer, flavor: Flavor, graph: bytes) -> None:
     with writer.open(artifacts.TRAINED_MODEL, ".onnx") as sink:
-        sink.write(chosen.graph)
+        sink.write(graph)
     if flavor.native_suffix is not None:
         with writer.open(artifacts.NATIVE_MODEL, flavor.native_suffix) as sink:
             flavor.save(run.trained_model, sink)
-
-
-def _convert(
-    flavor: Flavor, model: Any, schema: InputSchema, sample: parity.Sample, what: str
-) -> tuple[Conversion, parity.Parity | None]:
-    """Return the first conversion that answers like the original; without fitting rows simply the first."""
-    taken = parity.answered(flavor, model, sample)
-    refused: parity.Parity | None = None
-    for conversion in flavor.conversions(model, schema):
-        if taken is None:
-            return conversion, None
-        try:
-            result = parity.compare(conversion.graph, taken)
-        except ValueError as error:
-            if refused is not None:
-                continue  # the second way does not run at all: the first one's differences are the news
-            raise RunError(
-                f"The {what} was not logged: its ONNX form cannot be used.",
-                str(error),
-                "Report this estimator to the operator of the platform; another estimator may do.",
-            ) from error
-        if result.passed:
-            return conversion, result
-        refused = refused or result
-    assert refused is not None, "conversions yields at least one, or raises"
-    raise parity.refuse(what, refused)
 
 
 def _types(run: "Run") -> dict[str, str]:
@@ -191,6 +167,8 @@ def _types(run: "Run") -> dict[str, str]:
 def _register(run: "Run", writer: Writer) -> None:
     """Tell the service; on a refusal, or when it certainly heard nothing, take the files away again."""
     body = {**run.log_document(), "status": "finished", "artifacts": [a.document() for a in writer.written]}
+    if run.certificate is not None:
+        body["certificate"] = run.certificate
     try:
         # The call is idempotent by contract, so a lost answer may be asked for again.
         response = run.client.send("POST", f"/runs/{run.id}/finish", body=body, repeatable=True)

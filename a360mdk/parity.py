@@ -1,17 +1,78 @@
-"""Does the ONNX graph answer what the model answers? Asked at the close of a run, on training rows."""
+"""Does the ONNX graph answer what the model answers? Asked when a run closes, on training and edge rows."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from a360mdk.exceptions import RunError
-from a360mdk.flavors.base import Flavor, InputSchema
+from a360mdk import samples
+from a360mdk.flavors import base
+from a360mdk.flavors.base import Flavor
+from a360mdk.samples import Rows
 from a360mdk.signature import as_array
 
-ROWS = 100
-MAX_LABELS_OFF = 0.01
-RELATIVE = 1e-3
-_SHOWN = 10
+if TYPE_CHECKING:
+    from a360runtime.onnx_model import ONNXModel
+
+SPREAD = 1e-4
+"""A value may differ by this share of the standard deviation its column has over the training rows ..."""
+RELATIVE = 1e-6
+"""... and by this share of itself."""
+PROBABILITY = 1e-4
+"""A probability may differ by this. Labels have to be equal, except between two that are equally probable."""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a model answers to rows.
+
+    Attributes:
+        values: labels, or values (rows,) or (rows, columns).
+        labels: whether they are labels.
+        probabilities: of a classifier: (rows, classes), or a list of these for several targets; else None.
+        relative: by which share of itself a value may differ.
+    """
+
+    values: Any
+    labels: bool
+    probabilities: Any = None
+    relative: float = RELATIVE
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Rows and what the model itself answers to them."""
+
+    rows: Rows
+    answers: Answers
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The first answer that differs.
+
+    Attributes:
+        position: of the row among those compared.
+        row: in words.
+        column: of the answer, in words, and of the input where a single one is to blame.
+        native, onnx: both answers, as text.
+    """
+
+    position: int
+    row: str
+    column: str
+    native: str
+    onnx: str
+
+    def __str__(self) -> str:
+        return f"{self.row}, {self.column}: model {self.native}, ONNX {self.onnx}"
+
+    def document(self) -> dict[str, str]:
+        """As a certificate holds it."""
+        return {
+            name: text if len(text := str(getattr(self, name))) <= 300 else text[:297] + "..."
+            for name in ("row", "column", "native", "onnx")
+        }
 
 
 @dataclass(frozen=True)
@@ -20,163 +81,301 @@ class Parity:
 
     Attributes:
         rows: number of rows compared.
-        off: positions of the training rows whose answers differ.
+        edge_rows: how many of them were edge rows.
+        made: whether the rows were made up, for want of training data.
         max_difference: largest absolute difference of values; None for labels.
         label_agreement: share of equal labels, 0 to 1; None for values.
-        passed: close enough to be stored.
-        example: the first difference, in words.
+        probability_difference: largest absolute difference of probabilities; None without any.
+        off: in words, the rows whose answers differ by more than they may.
+        difference: the first one of those, else the first label that differs between equal probabilities.
     """
 
     rows: int
-    off: list[int] = field(default_factory=list)
+    edge_rows: int = 0
+    made: bool = False
     max_difference: float | None = None
     label_agreement: float | None = None
-    passed: bool = True
-    example: str = ""
+    probability_difference: float | None = None
+    off: tuple[str, ...] = ()
+    difference: Difference | None = None
 
-    def metadata(self) -> dict[str, Any]:
-        """What is stored with the run."""
-        found = {
-            "onnx_rows_compared": self.rows,
-            "onnx_max_difference": self.max_difference,
-            "onnx_label_agreement": self.label_agreement,
-        }
-        return {name: value for name, value in found.items() if value is not None}
+    @property
+    def passed(self) -> bool:
+        """Close enough to be stored."""
+        return not self.off
 
 
-@dataclass(frozen=True)
-class Sample:
-    """Rows of the training data and what the model answers to them.
-
-    Attributes:
-        rows: as the model takes them; None when there are none to compare on.
-        positions: where they are in the training data.
-        answers: the model's own.
-        labels: whether the answers are labels, else values.
-    """
-
-    rows: Any = None
-    positions: Sequence[int] = ()
-    answers: Any = None
-    labels: bool = False
+def ask(flavor: Flavor, model: Any, rows: Rows | None) -> Asked | None:
+    """Let the model answer; None when it does not take the rows, which may be from before a preprocessing."""
+    if rows is None or not fits(flavor, model, rows.data):
+        return None
+    return _asked(flavor, model, rows)
 
 
-def sample(train_features: Any) -> Sample:
-    """Pick up to 100 rows, spread evenly over the training data."""
+def ask_edges(flavor: Flavor, model: Any, asked: Asked, features: Any) -> Asked:
+    """Let the model answer to edge rows too, as far as it takes them; return all rows and answers."""
+    missing = base.answers_missing(flavor)
+    groups = [group for group in samples.edges(features, asked.rows, missing) if group.places]
+    if not groups:
+        return asked
+    together = samples.joined(groups)
+    found = _asked(flavor, model, together)
+    parts = [found] if found is not None else list(_piecewise(flavor, model, groups))
+    return _together([asked, *parts])
+
+
+def _piecewise(flavor: Flavor, model: Any, groups: Sequence[Rows]) -> Iterator[Asked]:
+    """Answers to each group, and where a group is refused, to its rows one by one."""
+    for group in groups:
+        found = _asked(flavor, model, group)
+        if found is not None:
+            yield found
+        elif len(group.places) > 1:
+            for position in range(len(group.places)):
+                one = _asked(flavor, model, samples.row(group, position))
+                if one is not None:
+                    yield one
+
+
+def _asked(flavor: Flavor, model: Any, rows: Rows) -> Asked | None:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what a model says of odd rows concerns nobody
+            values, labels = flavor.predict(model, rows.data)
+            probabilities = base.probabilities(flavor, model, rows.data) if labels else None
+    except Exception:  # whatever models raise on data they were not fitted on
+        return None
+    answers = Answers(as_array(values), labels, probabilities, base.relative(flavor) or RELATIVE)
+    return Asked(rows, answers) if len(answers.values) == len(rows.places) else None
+
+
+def _together(parts: Sequence[Asked]) -> Asked:
     import numpy
 
-    total = _length(train_features)
-    if total == 0:
-        return Sample()
-    positions = sorted({int(position) for position in numpy.linspace(0, total - 1, min(ROWS, total))})
-    if isinstance(train_features, Mapping):
-        return Sample(
-            {name: as_array(values)[positions] for name, values in train_features.items()}, positions
-        )
-    if hasattr(train_features, "iloc"):
-        return Sample(train_features.iloc[positions], positions)
-    return Sample(as_array(train_features)[positions], positions)
-
-
-def prepared(flavor: Flavor, taken: Sample, schema: InputSchema) -> Sample:
-    """Return the sample as the model takes it, or rows of the flavor's own choice when there is none."""
-    rows = flavor.as_rows(taken.rows, schema)  # type: ignore[attr-defined]
-    positions = taken.positions or range(_length(rows))
-    return replace(taken, rows=rows, positions=positions)
-
-
-def answered(flavor: Flavor, model: Any, taken: Sample) -> Sample | None:
-    """Let the model answer; None when it does not take the rows, which may be from before a preprocessing."""
-    if not fits(flavor, model, taken.rows):
-        return None
-    try:
-        answers, labels = flavor.predict(model, taken.rows)
-    except Exception:  # whatever estimators raise on data they were not fitted on
-        return None
-    return replace(taken, answers=as_array(answers), labels=labels)
+    first = parts[0].answers
+    probabilities: Any = None
+    if isinstance(first.probabilities, list):
+        probabilities = [
+            numpy.concatenate([part.answers.probabilities[target] for part in parts])
+            for target in range(len(first.probabilities))
+        ]
+    elif first.probabilities is not None:
+        probabilities = numpy.concatenate([part.answers.probabilities for part in parts])
+    values = numpy.concatenate([part.answers.values for part in parts])
+    rows = samples.joined([part.rows for part in parts])
+    return Asked(rows, Answers(values, first.labels, probabilities, first.relative))
 
 
 def fits(flavor: Flavor, model: Any, rows: Any) -> bool:
-    """Whether rows have the columns that a model takes."""
-    if hasattr(flavor, "accepts"):
-        return rows is not None and bool(flavor.accepts(model, rows))
+    """Whether rows have the columns that a model takes; True where neither says."""
+    names = getattr(model, "feature_names_in_", None)
+    if names is not None and hasattr(rows, "columns") and list(names) != list(rows.columns):
+        return False
+    if base.tries_rows(flavor):
+        return True
     width = flavor.width(model)
     shape: tuple[int, ...] = getattr(rows, "shape", ())
-    if width is None or len(shape) != 2 or shape[1] != width:
-        return False
-    names = getattr(model, "feature_names_in_", None)
-    return names is None or not hasattr(rows, "columns") or list(names) == list(rows.columns)
+    return width is None or (len(shape) == 2 and shape[1] == width)
 
 
-def compare(graph: bytes, taken: Sample) -> Parity:
+def compare(onnx: "ONNXModel", asked: Asked, before: "ONNXModel | None" = None) -> Parity:
     """Compare the model's answers with the graph's on the same rows.
 
     Args:
-        graph: the model as serialised ONNX.
-        taken: rows and answers.
+        onnx: the graph.
+        asked: rows and the model's answers.
+        before: the graph of a preprocessor that the rows go through first.
 
     Raises:
-        ValueError: the graph cannot be loaded or does not take the rows.
+        ValueError: the graph does not take the rows, or answers something of another form.
     """
-    import numpy
 
-    from a360runtime.onnx_model import ONNXModel
+    def answer(data: Any) -> list[Any]:
+        return onnx.outputs(data if before is None else before.transform(data))
 
-    native, labels, positions = taken.answers, taken.labels, taken.positions
-    loaded = ONNXModel.from_bytes(graph)
-    named = isinstance(taken.rows, Mapping)
-    other = loaded.predict(taken.rows, "huggingface")[0] if named else loaded.predict(taken.rows)
-    if native.shape != other.shape and native.size == other.size:
-        other = other.reshape(native.shape)
-    if native.shape != other.shape:
-        raise ValueError(
-            f"the graph answers an array of shape {other.shape}, the model one of {native.shape}"
-        )
-    if labels or native.dtype.kind not in "fiub":
-        differs = ~_equal_labels(native, other)
-    else:
-        scale = float(numpy.nanmax(numpy.abs(native), initial=0.0))
-        differs = ~numpy.isclose(
-            other.astype(float),
-            native.astype(float),
-            rtol=RELATIVE,
-            atol=1e-6 * max(scale, 1e-6),
-            equal_nan=True,
-        )
-    by_row = differs.reshape(len(native), -1).any(axis=1)
-    off = [position for position, wrong in zip(positions, by_row, strict=True) if wrong]
-    first = int(numpy.argmax(by_row)) if off else 0
-    example = f"row {off[0]}: model {native[first]}, ONNX {other[first]}" if off else ""
-    if labels:
-        agreement = 1.0 - len(off) / max(len(positions), 1)
+    try:
+        outputs = answer(asked.rows.data)
+    except Exception as error:  # onnxruntime raises a class of its own per kind of failure
+        return _unanswered(answer, asked, error)
+    return _Comparison(asked, outputs).result()
+
+
+def same(asked: Asked, outputs: list[Any], among: Asked) -> bool:
+    """Whether a graph's outputs are the model's answers, as far apart as the answers among which they are."""
+    return _Comparison(asked, outputs, among).result().passed
+
+
+def _unanswered(answer: Callable[[Any], list[Any]], asked: Asked, error: Exception) -> Parity:
+    """The outcome where the graph refuses rows that the model takes: which one it is."""
+    for position, place in enumerate(asked.rows.places):
+        try:
+            answer(samples.row(asked.rows, position).data)
+        except Exception as refusal:
+            shown = str(asked.answers.values[position])
+            found = Difference(position, place, "the answer", shown, f"none: {refusal}")
+            return Parity(
+                len(asked.rows.places), asked.rows.edges, asked.rows.made, off=(place,), difference=found
+            )
+    raise ValueError(str(error)) from error
+
+
+class _Comparison:
+    """One comparison under way: the outputs of a graph against the answers of a model."""
+
+    def __init__(self, asked: Asked, outputs: list[Any], among: Asked | None = None) -> None:
+        self.asked, self.outputs, self.among = asked, outputs, among or asked
+        self.native = asked.answers.values
+        self.onnx = _like(self.native, outputs[0])
+
+    def result(self) -> Parity:
+        import numpy
+
+        if self.asked.answers.labels or self.native.dtype.kind not in "fiub":
+            different = ~_equal_labels(self.native, self.onnx)
+            largest = None
+            agreement = 1.0 - float(different.reshape(len(different), -1).any(axis=1).mean())
+            wrong = different & ~self._ties() if different.any() else different
+        else:
+            native, onnx = self.native.astype(float), self.onnx.astype(float)
+            wrong = different = _beyond(native, onnx, self._training_rows(), self.asked.answers.relative)
+            largest, agreement = _largest(native, onnx), None
+        odds, odds_wrong = self._probabilities()
+        rows_off = wrong.reshape(len(wrong), -1).any(axis=1)
+        if odds_wrong is not None:
+            rows_off |= odds_wrong.any(axis=1)
+        places = self.asked.rows.places
+        off = tuple(places[position] for position in numpy.flatnonzero(rows_off))
+        shown = wrong if off else different
         return Parity(
-            len(positions), off, None, agreement, 1.0 - agreement <= MAX_LABELS_OFF + 1e-12, example
+            len(places), self.asked.rows.edges, self.asked.rows.made, largest, agreement, odds, off,
+            self._first(shown, odds_wrong),
+        )  # fmt: skip
+
+    def _training_rows(self) -> Any:
+        """The rows that say how far values spread: those that are no edges."""
+        values = self.among.answers.values
+        return values[: len(values) - self.among.rows.edges].astype(float)
+
+    def _first(self, wrong: Any, odds_wrong: Any) -> Difference | None:
+        import numpy
+
+        flat = wrong.reshape(len(wrong), -1)
+        if flat.any():
+            position, column = map(int, numpy.argwhere(flat)[0])
+            native = self.native.reshape(flat.shape)[position, column]
+            onnx = self.onnx.reshape(flat.shape)[position, column]
+            several = flat.shape[1] > 1
+            what = "label" if self.asked.answers.labels else "answer"
+            where = f"column {column} of the answer" if several else f"the {what}"
+        elif odds_wrong is not None and odds_wrong.any():
+            position, column = map(int, numpy.argwhere(odds_wrong)[0])
+            native, onnx = self._odds[0][position, column], self._odds[1][position, column]
+            where = f"the probability of class {column}"
+        else:
+            return None
+        place = self.asked.rows.places[position]
+        return Difference(position, place, where, _shown(native), _shown(onnx))
+
+    def _probabilities(self) -> tuple[float | None, Any]:
+        import numpy
+
+        native = self.asked.answers.probabilities
+        if native is None:
+            return None, None
+        if len(self.outputs) < 2:
+            raise ValueError("the graph answers no probabilities, the model does")
+        pairs = (
+            list(zip(native, _list_of(self.outputs[1], len(native)), strict=True))
+            if isinstance(native, list)
+            else [(native, self.outputs[1])]
         )
-    gap = numpy.abs(other.astype(float) - native.astype(float)) if native.dtype.kind in "fiub" else None
-    largest = float(numpy.nanmax(gap, initial=0.0)) if gap is not None else None
-    return Parity(len(positions), off, largest, None, not off, example)
+        together = [(as_array(one).astype(float), _like(as_array(one), other)) for one, other in pairs]
+        self._odds = tuple(numpy.concatenate([pair[side] for pair in together], axis=1) for side in (0, 1))
+        mine, theirs = (side.astype(float) for side in self._odds)
+        wrong = ~((numpy.abs(mine - theirs) <= PROBABILITY) | (numpy.isnan(mine) & numpy.isnan(theirs)))
+        return _largest(mine, theirs), wrong
+
+    def _ties(self) -> Any:
+        """Where another label is right as well: the model finds its two best ones equally probable."""
+        import numpy
+
+        native = self.asked.answers.probabilities
+        if native is None:
+            return numpy.zeros(self.native.shape, dtype=bool)
+        tables = native if isinstance(native, list) else [native]
+        tied = [_tied(as_array(table)) for table in tables]
+        if len(tables) == 1:
+            return tied[0].reshape(-1, *[1] * (self.native.ndim - 1)) & numpy.ones(self.native.shape, bool)
+        return numpy.stack(tied, axis=1).reshape(self.native.shape)
 
 
-def _length(data: Any) -> int:
-    if isinstance(data, Mapping):
-        return min(map(_length, data.values()), default=0)
-    return 0 if data is None else len(data)
-
-
-def refuse(what: str, parity: Parity) -> RunError:
-    """Make the error for a graph that answers something else than the model."""
-    shown = ", ".join(map(str, parity.off[:_SHOWN])) + (", ..." if len(parity.off) > _SHOWN else "")
-    return RunError(
-        f"The {what} was not logged: its ONNX form answers differently from the original.",
-        f"{len(parity.off)} of {parity.rows} training rows differ (rows {shown}); {parity.example}.",
-        "Scale very large or very close values before training, or cast train_features to float32 "
-        "(X.astype('float32')) and train again: ONNX trees compare in float32.",
-    )
-
-
-def _equal_labels(native: Any, other: Any) -> Any:
+def _tied(table: Any) -> Any:
     import numpy
 
-    if native.dtype.kind in "fiub" and other.dtype.kind in "fiub":
-        return native.astype(float) == other.astype(float)
-    return numpy.asarray(native, dtype=str) == numpy.asarray(other, dtype=str)
+    if table.shape[1] < 2:
+        return numpy.zeros(len(table), dtype=bool)
+    best = numpy.sort(table, axis=1)[:, -2:]
+    return best[:, 1] - best[:, 0] <= RELATIVE
+
+
+def _beyond(native: Any, onnx: Any, training: Any, relative: float) -> Any:
+    """Where values differ by more than they may."""
+    import numpy
+
+    with numpy.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a column that is missing everywhere has no spread
+        spread = numpy.nanstd(numpy.where(numpy.isfinite(training), training, numpy.nan), axis=0)
+        allowed = SPREAD * numpy.nan_to_num(spread) + relative * numpy.abs(native)
+        close = numpy.abs(onnx - native) <= numpy.maximum(allowed, _floor(native))
+    same = (onnx == native) | (numpy.isnan(onnx) & numpy.isnan(native))
+    return ~(close | same)
+
+
+def _floor(native: Any) -> float:
+    """What single precision can hardly tell from nothing beside the largest of these values."""
+    import numpy
+
+    finite = numpy.abs(native[numpy.isfinite(native)])
+    return 1e-9 * max(float(finite.max(initial=0.0)), 1e-3)
+
+
+def _largest(native: Any, onnx: Any) -> float | None:
+    import numpy
+
+    gap = numpy.abs(onnx - native)
+    finite = gap[numpy.isfinite(gap)]
+    return float(finite.max(initial=0.0))
+
+
+def _like(native: Any, onnx: Any) -> Any:
+    """The graph's answers in the shape of the model's: a column of values, or a flat list of them."""
+    import numpy
+
+    found = numpy.asarray(onnx)
+    if found.shape != native.shape and found.size == native.size:
+        found = found.reshape(native.shape)
+    if found.shape != native.shape:
+        raise ValueError(
+            f"the graph answers an array of shape {found.shape}, the model one of {native.shape}"
+        )
+    return found
+
+
+def _list_of(output: Any, count: int) -> list[Any]:
+    """Probabilities of several targets: a sequence, or one array with the targets in front."""
+    found = list(output)
+    if len(found) != count:
+        raise ValueError(f"the graph answers probabilities of {len(found)} targets, the model of {count}")
+    return found
+
+
+def _equal_labels(native: Any, onnx: Any) -> Any:
+    import numpy
+
+    if native.dtype.kind in "fiub" and onnx.dtype.kind in "fiub":
+        return native.astype(float) == onnx.astype(float)
+    return numpy.asarray(native, dtype=str) == numpy.asarray(onnx, dtype=str)
+
+
+def _shown(value: Any) -> str:
+    return str(value.item() if hasattr(value, "item") else value)

@@ -89,6 +89,7 @@ class Run(Base):
             self._load({name: getattr(experiment, name) for name in taken})
             self._load({"model_experiment_id": experiment.id})
         self._artifacts: list[Artifact] = []
+        self._certificate: dict[str, Any] | None = None
 
     def __repr__(self) -> str:
         of = f" of {self._experiment.experiment_name}" if self._experiment is not None else ""
@@ -144,6 +145,19 @@ class Run(Base):
     def artifacts(self) -> list[Artifact]:
         """What it stored, once closed."""
         return list(self._artifacts)
+
+    @property
+    def certificate(self) -> dict[str, Any] | None:
+        """What was compared when it was closed: opset, versions, checks; None without any."""
+        return self._certificate
+
+    def certify(self, certificate: dict[str, Any]) -> None:
+        """Keep the certificate its close made.
+
+        Args:
+            certificate: as the service takes it.
+        """
+        self._certificate = certificate
 
     # Logging
 

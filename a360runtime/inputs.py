@@ -11,6 +11,8 @@ import numpy as np
 
 Array = np.ndarray[Any, Any]
 
+MISSING_TEXT = "nan"
+
 _DTYPES: dict[str, type] = {
     "tensor(float)": np.float32,
     "tensor(double)": np.float64,
@@ -85,7 +87,7 @@ def cast(values: Any, graph_input: GraphInput) -> Array:
         values = values.detach().cpu().numpy()
     array = values.to_numpy() if hasattr(values, "to_numpy") else np.asarray(values)
     if dtype == np.object_:
-        flat = np.array([str(value) for value in array.ravel()], dtype=object)
+        flat = np.array([_as_text(value) for value in array.ravel()], dtype=object)
         return flat.reshape(array.shape)
     if array.dtype == np.object_ and np.issubdtype(dtype, np.floating):
         # None and pandas.NA mean "no value" in a table; floats have a value for that.
@@ -98,6 +100,12 @@ def cast(values: Any, graph_input: GraphInput) -> Array:
         return np.ascontiguousarray(array.astype(dtype))
     except (TypeError, ValueError) as error:
         raise ValueError(f"Input {graph_input.name} takes {dtype.name} values: {error}.") from error
+
+
+def _as_text(value: Any) -> str:
+    """Text as graphs know it; of a missing value, in whatever form it comes, the word NumPy has for it."""
+    missing = value is None or type(value).__name__ == "NAType" or value != value
+    return MISSING_TEXT if missing else str(value)
 
 
 def _or_nan(value: Any) -> Any:

@@ -107,6 +107,18 @@ class ONNXModel:
         """
         return self._first_output(data)
 
+    def outputs(self, data: Any) -> list[Any]:
+        """Return all that the graph answers: of a classifier labels, then probabilities.
+
+        Args:
+            data: rows, as :meth:`predict` takes them.
+
+        Raises:
+            ValueError: the data does not fit the graph.
+        """
+        feeds = build_feeds(data, self._inputs, self._feature_names)
+        return list(self._session.run(None, feeds))
+
     def _first_output(self, data: Any) -> np.ndarray[Any, Any]:
         feeds = build_feeds(data, self._inputs, self._feature_names)
         return np.asarray(self._session.run(self._outputs[:1], feeds)[0])

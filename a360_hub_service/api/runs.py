@@ -10,6 +10,7 @@ from ..backends.storage import Storage
 from ..entities import Artifact, Run
 from ..errors import Conflict, NotFound
 from ..services import runs
+from .certificates import CertificateForm, CertificateView
 from .handlers import BaseHandler
 from .json_values import Values
 from .routing import AsyncCall, Call, Form, Page, View
@@ -56,11 +57,15 @@ class FinishForm(RunForm):
     status: Literal["finished", "failed"]
     error: ErrorText | None = Field(None, description="Why it failed.")
     artifacts: list[ArtifactForm] = Field(default_factory=list, max_length=100)
+    certificate: CertificateForm | None = Field(
+        None, description="Without one the run cannot be packaged. It is about the artifacts."
+    )
 
     def outcome(self) -> runs.Outcome:
         """What the use case takes."""
         artifacts = [runs.ArtifactSpec(**artifact.model_dump()) for artifact in self.artifacts]
-        return runs.Outcome(self.status, self.values(), self.error, artifacts)
+        certificate = None if self.certificate is None else self.certificate.document()
+        return runs.Outcome(self.status, self.values(), self.error, artifacts, certificate)
 
 
 class ArtifactView(View):
@@ -90,6 +95,7 @@ class RunView(View):
     data_repo_id: str
     artifact_prefix: str
     artifacts: list[ArtifactView]
+    certificate: CertificateView | None
     created_by: str
     started_at: datetime
     ended_at: datetime | None

@@ -89,6 +89,7 @@ class Run(Identified, Base):
     run_metadata: Mapped[dict[str, Any]] = mapped_column("metadata", JSON, default=dict)
     dataset: Mapped[str | None] = mapped_column(Text)
     error: Mapped[str | None] = mapped_column(Text)
+    certificate: Mapped[dict[str, Any] | None]
     data_repo_id: Mapped[str] = mapped_column(ForeignKey("data_repos.id", ondelete="CASCADE"))
     artifact_prefix: Mapped[str] = mapped_column(Text)
     created_by: Mapped[str] = mapped_column(String(255))

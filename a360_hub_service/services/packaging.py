@@ -17,7 +17,7 @@ from ..entities import Artifact, DataRepo, Experiment, Job, Model, Package, Proj
 from ..errors import Conflict, FieldError, Invalid
 from ..jobs.work import Failure, JobKind, Step, Work
 from ..lifecycle import Command
-from . import jobs
+from . import certificates, jobs
 from .context import Actor, Context
 from .endpoints import endpoint_of
 from .models import FINAL_RUN_ARTIFACT, transition
@@ -45,7 +45,8 @@ def request(session: Session, context: Context, actor: Actor, model: Model, spec
     WrongState
         If the model is not approved.
     Conflict
-        While another job works on the model, or if its final run has no model to serve.
+        While another job works on the model, or if its final run has no model to serve, or no certificate
+        that what is served answers like what was trained.
     Invalid
         For a builder that is not offered or a repository address that is not allowed.
     """
@@ -62,6 +63,7 @@ def request(session: Session, context: Context, actor: Actor, model: Model, spec
             "The model's final run has no model that could be served.",
             hint="Send the model back to Draft and choose a final run that logged its model.",
         )
+    certificates.require(model, run)
     package = Package(
         model_id=model.id,
         run_id=run.id,

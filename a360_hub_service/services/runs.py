@@ -12,7 +12,7 @@ from ..backends.storage import Storage
 from ..backends.storage.keys import check_key
 from ..entities import Artifact, DataRepo, Experiment, Model, Project, Run, new_id, utcnow
 from ..errors import Conflict, FieldError, Invalid, NotFound
-from . import models
+from . import certificates, models
 from .context import Actor, Context
 from .naming import slugify
 from .paging import page
@@ -54,6 +54,7 @@ class Outcome:
     values: Values
     error: str | None = None
     artifacts: Sequence[ArtifactSpec] = ()
+    certificate: dict[str, Any] | None = None
 
 
 def list_runs(
@@ -128,6 +129,8 @@ def update(session: Session, run: Run, values: Values) -> Run:
 def check_outcome(outcome: Outcome) -> None:
     """See that an outcome makes sense by itself: a failed run has no artifacts, a finished one no error.
 
+    A certificate is about the artifacts.
+
     Raises
     ------
     Invalid
@@ -142,6 +145,10 @@ def check_outcome(outcome: Outcome) -> None:
         twice = sorted({value for value in given if given.count(value) > 1})
         if twice:
             raise Invalid.field("artifacts", f"the {what} “{twice[0]}” stands there twice")
+    if outcome.certificate is not None:
+        if outcome.status == FAILED:
+            raise Invalid.field("certificate", "a failed run has none")
+        certificates.check(outcome.certificate, outcome.artifacts)
 
 
 def check_files(storage: Storage, run_prefix: str, artifacts: Sequence[ArtifactSpec]) -> None:
@@ -183,6 +190,7 @@ def finish(session: Session, run: Run, outcome: Outcome) -> Run:
         )
     _merge(run, outcome.values)
     run.status, run.error, run.ended_at = outcome.status, outcome.error, utcnow()
+    run.certificate = outcome.certificate
     run.artifacts = [
         Artifact(
             name=artifact.name,
@@ -233,6 +241,7 @@ def _is_repeat(run: Run, outcome: Outcome) -> bool:
         (run.status, run.error) == (outcome.status, outcome.error)
         and outcome.values.dataset in (None, run.dataset)
         and stored == set(outcome.artifacts)
+        and _same({"certificate": run.certificate}, {"certificate": outcome.certificate})
         and all(_same(getattr(run, name), merged) for name, merged in _merged(run, outcome.values).items())
     )
 

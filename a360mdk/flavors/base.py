@@ -38,9 +38,16 @@ class Conversion:
 class Flavor(Protocol):
     """One framework.
 
-    Three members are optional. ``answers_missing`` is False where models do not take missing values.
-    ``accepts(model, rows)`` says whether a model takes rows that are not tables of :meth:`width` columns.
-    ``as_rows(rows, schema)`` turns training data (None when there is none) into what the model takes.
+    Beside the members below a flavor may have these, which the functions of this module read:
+
+    - ``answers_missing: bool``: whether its models can take missing values, see :func:`answers_missing`;
+    - ``tries_rows: bool``: whether only asking a model tells if it takes some rows, see :func:`tries_rows`;
+    - ``relative: float``: how far answers of its models may be apart, see :func:`relative`;
+    - ``packages: tuple[str, ...]``: distributions whose versions a certificate names, see :func:`packages`;
+    - ``probabilities(model, rows)``: of a classifier, see :func:`probabilities`;
+    - ``prepared_rows(model, rows, tokenizer)``: training rows as the model takes them, see
+      :func:`prepared_rows`;
+    - ``made_rows(model, schema)``: rows for a model without training rows, see :func:`made_rows`.
     """
 
     name: str
@@ -63,3 +70,50 @@ class Flavor(Protocol):
 
     def load(self, path: Path) -> Any:
         """Load the native copy. Only ever called in a notebook, on a file whose checksum was recorded."""
+
+
+def answers_missing(flavor: Flavor) -> bool:
+    """Whether models of a flavor may be asked for rows with missing values; False where it does not say."""
+    return bool(getattr(flavor, "answers_missing", False))
+
+
+def tries_rows(flavor: Flavor) -> bool:
+    """Whether the number of columns says too little of what a model takes: images, texts, chosen columns."""
+    return bool(getattr(flavor, "tries_rows", False))
+
+
+def relative(flavor: Flavor) -> float | None:
+    """By which share of itself a value may differ, where that is more than usual.
+
+    Networks add up many products in single precision, and each runtime adds in an order of its own.
+    """
+    found = getattr(flavor, "relative", None)
+    return None if found is None else float(found)
+
+
+def packages(flavor: Flavor) -> tuple[str, ...]:
+    """Names of the distributions that train and convert: framework and converter."""
+    return tuple(getattr(flavor, "packages", ()))
+
+
+def probabilities(flavor: Flavor, model: Any, rows: Any) -> Any | None:
+    """Return what a classifier answers beside its labels, as the graph's second output holds it.
+
+    Returns:
+        An array (rows, classes), a list of such arrays for several targets, or None when the model, or the
+        flavor, has none.
+    """
+    found = getattr(flavor, "probabilities", None)
+    return None if found is None else found(model, rows)
+
+
+def prepared_rows(flavor: Flavor, model: Any, rows: Any, tokenizer: Any) -> Any:
+    """Return training rows as the model takes them, for example texts as the tokenizer's arrays."""
+    found = getattr(flavor, "prepared_rows", None)
+    return rows if found is None else found(model, rows, tokenizer)
+
+
+def made_rows(flavor: Flavor, model: Any, schema: InputSchema) -> Any | None:
+    """Return rows made up from what a fitted model knows of its input; None when that is too little."""
+    found = getattr(flavor, "made_rows", None)
+    return None if found is None else found(model, schema)

@@ -16,12 +16,14 @@ from typing import Any
 from a360mdk.exceptions import RunError
 from a360mdk.flavors.base import Conversion, InputSchema
 from a360mdk.flavors.sklearn_graph import (
-    plain_tree_numbers,
+    prefers_double,
     prepared,
     splits_columns,
     text_columns,
     uses_column_names,
 )
+from a360mdk.flavors.sklearn_rows import made_rows
+from a360mdk.flavors.sklearn_trees import compare_in_double, faithful_trees
 from a360mdk.signature import TEXT, TIME
 
 FEATURE_NAMES_KEY = "a360.feature_names"
@@ -35,6 +37,8 @@ class SklearnFlavor:
 
     name = "sklearn"
     native_suffix: str | None = ".joblib"
+    answers_missing = True
+    packages = ("scikit-learn", "skl2onnx")
 
     def unwrap(self, model: Any) -> Any:
         """Return the fitted estimator; of a search object its best one."""
@@ -77,39 +81,57 @@ class SklearnFlavor:
         """Return predictions (or transformed rows of a transformer) and whether they are labels."""
         from sklearn.base import is_classifier, is_clusterer, is_outlier_detector
 
-        names = getattr(model, "feature_names_in_", None)
-        if names is not None and not hasattr(rows, "columns"):
-            import pandas
-
-            rows = pandas.DataFrame(rows, columns=list(names))
-        elif names is None and hasattr(rows, "columns"):
-            rows = rows.to_numpy()
+        rows = _as_fitted(model, rows)
         if not hasattr(model, "predict"):
             values = model.transform(rows)
             return (values.toarray() if hasattr(values, "toarray") else values), False
         return model.predict(rows), is_classifier(model) or is_clusterer(model) or is_outlier_detector(model)
 
-    def conversions(self, model: Any, schema: InputSchema) -> Iterator[Conversion]:
-        """Yield the graph with float32 input, then one with float64 input.
+    def probabilities(self, model: Any, rows: Any) -> Any | None:
+        """Return predict_proba, where a classifier has it."""
+        if not callable(getattr(model, "predict_proba", None)):
+            return None
+        return model.predict_proba(_as_fitted(model, rows))
 
-        float32 is what graphs of trees compare in, as scikit-learn's own trees do. A step in front of the
-        trees, or a linear model on large numbers, can need float64 to give the same answers.
+    def made_rows(self, model: Any, schema: InputSchema) -> Any | None:
+        """Return rows around the values that the model learnt."""
+        width = getattr(model, "n_features_in_", None) or schema.width or len(schema.names)
+        if not width:
+            return None
+        names = _names(model, schema) or [f"{INPUT}{position}" for position in range(width)]
+        return made_rows(model, names, _texts(model, names, schema))
+
+    def conversions(self, model: Any, schema: InputSchema) -> Iterator[Conversion]:
+        """Yield the graph with float32 input and the one with float64 input.
+
+        float32 comes first: it is what graphs of trees compare in, as those of scikit-learn do. Where steps
+        come before the trees, or the trees are those of histogram gradient boosting, float64 does: rounding
+        in front of a threshold moves single rows that no sample may hold. The second one is there for what
+        the first cannot answer, such as linear models on large numbers.
         """
-        yield Conversion("float32", self._convert(model, schema, double=False))
-        try:
-            graph = self._convert(model, schema, double=True)
-        except RunError:
-            return  # not every operator has a float64 form; the first graph stands alone then
-        yield Conversion("float64", graph)
+        refused: RunError | None = None
+        made = False
+        for double in (True, False) if prefers_double(model) else (False, True):
+            try:
+                graph = self._convert(model, schema, double)
+            except RunError as error:  # not every operator has a float64 form
+                refused = error if refused is None or not double else refused
+                continue
+            made = True
+            yield Conversion("float64" if double else "float32", graph)
+        if not made and refused is not None:
+            raise refused
 
     def _convert(self, model: Any, schema: InputSchema, double: bool) -> bytes:
         initial_types = _initial_types(model, schema, double)
         subject = prepared(model, double=double)
         try:
-            with plain_tree_numbers(subject):
+            with faithful_trees(subject) as thresholds:
                 graph = _graph(subject, initial_types)
         except Exception as error:  # skl2onnx raises a class of its own per reason
             raise _not_convertible(model, error) from error
+        if double:
+            compare_in_double(graph, thresholds)
         names = _names(model, schema)
         _name_inputs(graph.graph, [name for name, _ in initial_types])
         _drop_unused_inputs(graph.graph)
@@ -137,6 +159,16 @@ class SklearnFlavor:
         import joblib
 
         return joblib.load(path)
+
+
+def _as_fitted(model: Any, rows: Any) -> Any:
+    """Rows with or without column names, as the model was fitted."""
+    names = getattr(model, "feature_names_in_", None)
+    if names is not None and not hasattr(rows, "columns"):
+        import pandas
+
+        return pandas.DataFrame(rows, columns=list(names))
+    return rows.to_numpy() if names is None and hasattr(rows, "columns") else rows
 
 
 def _names(model: Any, schema: InputSchema) -> list[str]:

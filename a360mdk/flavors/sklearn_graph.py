@@ -2,10 +2,7 @@
 
 import copy
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any
-
-from a360mdk.exceptions import RunError
 
 
 def uses_column_names(model: Any) -> bool:
@@ -21,17 +18,16 @@ def uses_column_names(model: Any) -> bool:
 
 def splits_columns(model: Any) -> bool:
     """Whether the first thing a model does is to give columns to different transformers."""
-    return hasattr(_first_step(model), "transformers_")
+    return hasattr(first_step(model), "transformers_")
 
 
 def text_columns(model: Any, names: Sequence[str]) -> set[str]:
     """Names of the input columns that a fitted encoder or imputer inside has seen text in."""
     found: set[str] = set()
-    first = _first_step(model)
+    first = first_step(model)
     if hasattr(first, "transformers_"):
         for _, transformer, columns in first.transformers_:
-            picked = _picked(columns, names)
-            found |= _seen_text(_first_step(transformer), picked)
+            found |= _seen_text(first_step(transformer), picked(columns, names))
     else:
         found |= _seen_text(first, list(names))
     return found
@@ -63,50 +59,6 @@ def prepared(model: Any, double: bool) -> Any:
     return model
 
 
-@contextmanager
-def plain_tree_numbers(model: Any) -> Iterator[None]:
-    """Let histogram gradient boosting be converted while the block runs.
-
-    skl2onnx 1.20 writes its node ids as numpy integers and its missing-value flags as booleans; attributes of
-    ONNX nodes take neither any more.
-
-    Raises:
-        RunError: splits on categories, which the converter would take for thresholds.
-    """
-    boosted = [part for part in parts(model) if type(part).__name__.startswith("HistGradientBoosting")]
-    if not boosted:
-        yield
-        return
-    if any(getattr(part, "is_categorical_", None) is not None for part in boosted):
-        raise RunError(
-            "No converter to ONNX knows histogram gradient boosting with categorical features.",
-            "It would take the categories for numbers and answer otherwise than the model.",
-            "Encode the categories first (OrdinalEncoder, OneHotEncoder) and leave categorical_features out.",
-        )
-    from skl2onnx.common import tree_ensemble
-
-    original = tree_ensemble.add_node
-
-    def add_node(attributes: Any, is_classifier: bool, *numbers: Any, **more: Any) -> None:
-        plain = {name: _plain(value) for name, value in more.items() if name != "dtype"}
-        kept = {"dtype": more["dtype"]} if "dtype" in more else {}
-        if "nodes_missing_value_tracks_true" in plain:
-            plain["nodes_missing_value_tracks_true"] = int(plain["nodes_missing_value_tracks_true"])
-        original(attributes, is_classifier, *map(_plain, numbers), **plain, **kept)
-
-    tree_ensemble.add_node = add_node
-    try:
-        yield
-    finally:
-        tree_ensemble.add_node = original
-
-
-def _plain(value: Any) -> Any:
-    import numpy
-
-    return int(value) if isinstance(value, numpy.integer) else value
-
-
 def parts(model: Any) -> Iterator[Any]:
     """Yield an estimator and all estimators inside it."""
     yield model
@@ -115,9 +67,24 @@ def parts(model: Any) -> Iterator[Any]:
         for entry in held.items() if hasattr(held, "items") else held:
             if hasattr(entry[1], "get_params"):
                 yield from parts(entry[1])
-    for attribute in ("estimator_", "final_estimator_", "best_estimator_", "regressor_"):
+    for attribute in ("estimator", "estimator_", "final_estimator_", "best_estimator_", "regressor_"):
         if hasattr(getattr(model, attribute, None), "get_params"):
             yield from parts(getattr(model, attribute))
+    if has_trees(model):
+        return  # hundreds of trees, and nothing else inside
+    for attribute in ("estimators_", "calibrated_classifiers_"):
+        held = getattr(model, attribute, None)
+        for entry in [] if held is None else list(getattr(held, "flat", held)):
+            if hasattr(entry, "get_params") or hasattr(entry, "estimator"):
+                yield from parts(entry)
+
+
+def prefers_double(model: Any) -> bool:
+    """Whether a model has trees that compare what float32 may round to the other side of a threshold."""
+    found = list(parts(model))
+    if any(type(part).__name__.startswith("HistGradientBoosting") for part in found):
+        return True
+    return not has_trees(model) and any(has_trees(part) for part in found)
 
 
 def has_trees(model: Any) -> bool:
@@ -135,7 +102,8 @@ def _is_pipeline(model: Any) -> bool:
     return isinstance(model, Pipeline)
 
 
-def _first_step(model: Any) -> Any:
+def first_step(model: Any) -> Any:
+    """Return what a model does first: of a pipeline the first step."""
     while _is_pipeline(model):
         steps = [step for _, step in model.steps if step is not None and step != "passthrough"]
         if not steps:
@@ -150,7 +118,8 @@ def _listed(columns: Any) -> list[Any]:
     return list(columns) if hasattr(columns, "tolist") or hasattr(columns, "__iter__") else []
 
 
-def _picked(columns: Any, names: Sequence[str]) -> list[str]:
+def picked(columns: Any, names: Sequence[str]) -> list[str]:
+    """Return the names of the columns that a ColumnTransformer gives to one of its transformers."""
     if isinstance(columns, str):
         return [columns]
     if isinstance(columns, slice):

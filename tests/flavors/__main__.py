@@ -30,7 +30,7 @@ def run(flavor: str) -> int:
 
 def main() -> int:
     """Run those named, or all."""
-    known = sorted(path.stem.removeprefix("test_") for path in HERE.glob("test_*.py"))
+    known = [image.flavor for image in catalogue().images if (HERE / f"test_{image.flavor}.py").exists()]
     wanted = sys.argv[1:] or known
     if unknown := set(wanted) - set(known):
         print(f"There are no tests of {', '.join(sorted(unknown))}; there are: {', '.join(known)}.")

@@ -91,6 +91,7 @@ BEYOND_SCHEMA: dict[str, dict[str, str]] = {
         "artifacts": "are all different, and none of a failed run",
         "artifacts.*": "is a file that the data repo holds",
         "error": "is told of failed runs only",
+        "certificate": "is about the artifacts, and about none of a failed run",
     },
     "POST /models/{model_id}/submit": {"reviewer": "names another collaborator"},
     "POST /models/{model_id}/package": {

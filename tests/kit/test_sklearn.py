@@ -31,7 +31,7 @@ from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, OneHotEncod
 from sklearn.svm import SVC, LinearSVC
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
-from a360mdk import parity
+from a360mdk import certifying, parity, samples
 from a360mdk.exceptions import RunError
 from a360mdk.flavors import get
 from a360mdk.flavors.base import InputSchema
@@ -76,17 +76,20 @@ OTHERS: list[BaseEstimator] = [
 ]
 
 
+def asked_all(model: Any, rows: Any) -> parity.Asked | None:
+    """Every row, and the edges."""
+    asked = parity.ask(SKLEARN, model, samples.at(rows, range(len(rows))))
+    return None if asked is None else parity.ask_edges(SKLEARN, model, asked, rows)
+
+
 def first_that_passes(model: Any, rows: Any, **schema: Any) -> tuple[parity.Parity, str]:
-    """What the close of a run does."""
-    taken = parity.answered(SKLEARN, model, parity.Sample(rows, range(len(rows))))
-    assert taken is not None
-    result, label = None, ""
-    for conversion in SKLEARN.conversions(model, InputSchema(**schema)):
-        result, label = parity.compare(conversion.graph, taken), conversion.label
-        if result.passed:
-            break
-    assert result is not None
-    return result, label
+    """What the close of a run does, on every row."""
+    forms = certifying.Forms("model", SKLEARN, model, InputSchema(**schema), asked_all(model, rows))
+    form = next(forms.passing(), None)
+    if form is None:
+        raise forms.refusal()
+    assert form.parity is not None
+    return form.parity, form.conversion.label
 
 
 def named(model: BaseEstimator) -> str:
@@ -184,7 +187,7 @@ def test_types_of_features_before_encoding_do_not_mislead() -> None:
         model = RandomForestClassifier(5, random_state=0).fit(rows, LABELS)
         assert first_that_passes(model, rows, **schema)[0].label_agreement == 1.0
     raw = pd.DataFrame({"gender": ["f", "m"], "x": [1.0, 2.0]})
-    assert parity.answered(SKLEARN, model, parity.Sample(raw, [0, 1])) is None
+    assert asked_all(model, raw) is None
 
 
 def test_what_cannot_be_converted_is_named() -> None:
@@ -198,27 +201,46 @@ def test_what_cannot_be_converted_is_named() -> None:
         next(iter(SKLEARN.conversions(categorical, InputSchema())))
 
 
-def test_differences_are_counted_and_named() -> None:
-    model = LogisticRegression().fit(X, LABELS)
-    other = LogisticRegression().fit(X, 1 - LABELS)
+def compared(model: Any, other: Any) -> parity.Parity:
+    """The answers of one model against the graph of another."""
     graph = next(iter(SKLEARN.conversions(other, InputSchema()))).graph
-    sample = parity.sample(X)
-    assert (len(sample.rows), sample.positions[0], sample.positions[-1]) == (100, 0, 299)
-    taken = parity.answered(SKLEARN, model, sample)
+    taken = parity.ask(SKLEARN, model, samples.sampled(X))
     assert taken is not None
-    result = parity.compare(graph, taken)
+    return parity.compare(ONNXModel.from_bytes(graph), taken)
+
+
+def test_differences_are_counted_and_named() -> None:
+    rows = samples.sampled(X)
+    assert rows is not None
+    assert (len(rows.data), rows.places[0], rows.places[-1]) == (100, "training row 0", "training row 299")
+    for nothing in (None, np.zeros((0, 3)), {}):
+        assert samples.sampled(nothing) is None
+    result = compared(LogisticRegression().fit(X, LABELS), LogisticRegression().fit(X, 1 - LABELS))
     assert not result.passed
     assert result.label_agreement is not None
     assert result.label_agreement < 0.2
-    for nothing in (None, np.zeros((0, 3)), {"a": X}):
-        assert parity.sample(nothing).rows is None
-    error = parity.refuse("model", result)
-    assert "rows 0, 3, 6" in str(error)
+    assert "training rows 0, 3, 6" in str(certifying.refuse("model", result))
     line = LinearRegression().fit(X, VALUES)
-    shifted = LinearRegression().fit(X, VALUES * 1.01)
-    graph = next(iter(SKLEARN.conversions(shifted, InputSchema()))).graph
-    taken = parity.answered(SKLEARN, line, sample)
-    assert taken is not None
-    result = parity.compare(graph, taken)
+    result = compared(line, LinearRegression().fit(X, VALUES * 1.01))
     assert (result.passed, result.label_agreement) == (False, None)
-    assert result.max_difference == pytest.approx(np.abs(line.predict(sample.rows) * 0.01).max(), rel=0.05)
+    assert result.max_difference == pytest.approx(np.abs(line.predict(rows.data) * 0.01).max(), rel=0.05)
+
+
+def test_a_small_difference_beside_large_values_counts() -> None:
+    # Values around a million that differ by three: single precision shows them.
+    tree = DecisionTreeRegressor(random_state=0).fit(X, LABELS * 3 + 1e6)
+    other = DecisionTreeRegressor(random_state=0).fit(X, 1e6 - LABELS * 3)
+    assert compared(tree, tree).passed
+    result = compared(tree, other)
+    assert (result.passed, len(result.off)) == (False, 100)
+
+
+def test_probabilities_count_beside_equal_labels() -> None:
+    model = LogisticRegression().fit(X, LABELS)
+    sharper = LogisticRegression(C=0.01).fit(X, LABELS)
+    sharper.coef_, sharper.intercept_ = model.coef_ * 1.01, model.intercept_ * 1.01
+    result = compared(model, sharper)
+    assert (result.label_agreement, result.passed) == (1.0, False)
+    assert result.probability_difference is not None
+    assert result.difference is not None
+    assert result.difference.column.startswith("the probability of class")

@@ -19,6 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 from a360_hub_service.backends.targets.gateway import Gateway
 from a360_hub_service.backends.targets.process import ProcessTarget
 from a360_hub_service.entities import new_id
+from tests.support.certificates import certificate
 from tests.support.service import ServiceProcess, project_form, wait_for
 
 CONFIG = "c.GitSource.allow_file_urls = True\nc.LocalTarget.drain_timeout = 2\n"
@@ -150,7 +151,8 @@ class Delivery:
             "size": len(content),
             "sha256": hashlib.sha256(content).hexdigest(),
         }
-        ok(client.post(f"/runs/{run['id']}/finish", json={"status": "finished", "artifacts": [artifact]}))
+        body = {"status": "finished", "artifacts": [artifact], "certificate": certificate([artifact])}
+        ok(client.post(f"/runs/{run['id']}/finish", json=body))
 
     @property
     def model_id(self) -> str:

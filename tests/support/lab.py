@@ -8,6 +8,7 @@ from typing import Any, Self
 import httpx
 
 from a360_hub_service.entities import new_id
+from tests.support.certificates import certificate
 from tests.support.service import ServiceProcess, project_form
 
 EXPERIMENT = {
@@ -85,7 +86,9 @@ class Lab:
     def finished_run(self, experiment: dict[str, Any], **values: Any) -> dict[str, Any]:
         """A finished run with a trained model."""
         run = self.run(experiment)
-        body = {"status": "finished", "artifacts": [self.artifact(run)], **values}
+        artifact = self.artifact(run)
+        body = {"status": "finished", "artifacts": [artifact], "certificate": certificate([artifact])}
+        body |= values
         return dict(ok(self.scientist.post(f"/runs/{run['id']}/finish", json=body)))
 
     def chosen_model(self, name: str = "churn") -> dict[str, Any]:

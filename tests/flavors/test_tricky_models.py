@@ -1,0 +1,84 @@
+"""Fifty tricky models and more: each answers the same as ONNX, or is refused with the reason."""
+
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+
+from a360mdk import certifying, flavors
+from a360mdk.certifying import Chosen, Subject
+from a360mdk.exceptions import RunError
+from a360mdk.flavors.base import InputSchema
+from a360mdk.signature import column_types, infer
+from a360runtime import ONNXModel
+from tests.flavors.tricky import Case
+from tests.flavors.tricky_sklearn import CASES
+
+
+def choose(case: Case) -> tuple[Chosen, Any, Any, Any]:
+    """What the close of a run does; and model, preprocessor, and rows nobody trained on."""
+    model, before, train, rest = case.fitted()
+    flavor = flavors.get(case.flavor)
+    names = [str(name) for name in getattr(train, "columns", [])]
+    types = column_types(infer(train), names) if names else {}
+    schema = InputSchema(names=names, types=types)
+    chosen = certifying.choose(Subject(flavor, flavor.unwrap(model), before, schema, schema, train))
+    return chosen, flavor.unwrap(model), before, rest
+
+
+def same(native: Any, onnx: Any, labels: bool) -> None:
+    """Assert equal labels, or values as close as single precision keeps them."""
+    native, onnx = np.asarray(native), np.asarray(onnx)
+    onnx = onnx.reshape(native.shape)
+    if labels or native.dtype.kind not in "fiub":
+        equal = native.astype(str) == onnx.astype(str)
+        if native.dtype.kind in "fiub" and onnx.dtype.kind in "fiub":
+            equal = native.astype(float) == onnx.astype(float)
+        assert equal.all(), f"{(~equal).sum()} labels differ"
+        return
+    native, onnx = native.astype(float), onnx.astype(float)
+    allowed = 1e-3 * np.nanstd(native, axis=0) + 1e-6 * np.abs(native)
+    assert (np.isnan(native) == np.isnan(onnx)).all()
+    assert (np.abs(native - onnx) <= allowed)[~np.isnan(native)].all(), np.nanmax(np.abs(native - onnx))
+
+
+@pytest.mark.row("M006", "M058", "M059")
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_it_answers_the_same_or_is_refused(case: Case) -> None:
+    if case.refused:
+        with pytest.raises(RunError, match=case.refused):
+            choose(case)
+        return
+    chosen, model, before, rest = choose(case)
+    assert chosen.certificate is not None
+    assert chosen.model is not None
+    document = chosen.certificate.document()
+    parts = ["preprocessor", "model", "chain"] if before is not None else ["model"]
+    assert [check["part"] for check in document["checks"]] == parts
+    assert all(check["passed"] for check in document["checks"])
+    assert all(check["source"] == "training" and check["rows"] > 100 for check in document["checks"])
+    flavor = flavors.get(case.flavor)
+    rows = rest
+    if chosen.preprocessor is not None:
+        rows = ONNXModel.from_bytes(chosen.preprocessor).transform(rest)
+    outputs = ONNXModel.from_bytes(chosen.model).outputs(rows)
+    inner = rest if before is None else before.transform(rest)
+    native, labels = flavor.predict(model, inner)
+    same(native, outputs[0], labels)
+    odds = getattr(model, "predict_proba", None)
+    if odds is not None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            expected = flavor.probabilities(model, inner)  # type: ignore[attr-defined]
+        tables = (
+            zip(expected, outputs[1], strict=True) if isinstance(expected, list) else [(expected, outputs[1])]
+        )
+        for mine, theirs in tables:
+            np.testing.assert_allclose(theirs, mine, atol=2e-4)
+
+
+def test_there_are_fifty() -> None:
+    assert len(CASES) >= 50
+    assert len({case.name for case in CASES}) == len(CASES)
