@@ -27,8 +27,8 @@ c.InteractiveShellApp.extensions.append("a360mdk.ipython")
 COMMANDS = {
     "pip": "pip",
     "pip3": "pip",
-    "conda": "a360_server_extension.conda",
-    "mamba": "a360_server_extension.conda",
+    "conda": "a360mdk.conda",
+    "mamba": "a360mdk.conda",
 }
 """What cells call with an exclamation mark, and the module of the workspace that answers."""
 SERVER_EXTENSIONS = {"ServerApp": {"jpserver_extensions": {"a360_server_extension": True}}}
@@ -223,7 +223,8 @@ def _site_packages(env: Path) -> Path:
 
 def _module_script(overlay: Path, module: str) -> str:
     # A shell starts it, because a home can be longer than a #! line may be.
-    return f'#!/bin/sh\nexec {_quoted(str(overlay / "bin" / "python"))} -m {module} "$@"\n'
+    # -P: files of the folder it is called in must not stand in for modules.
+    return f'#!/bin/sh\nexec {_quoted(str(overlay / "bin" / "python"))} -P -m {module} "$@"\n'
 
 
 def _quoted(text: str) -> str:

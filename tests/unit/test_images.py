@@ -153,11 +153,10 @@ def test_pip_in_a_workspace_changes_that_workspace_alone(environment: Path, tmp_
 
 @pytest.mark.row("M011")
 def test_conda_lists_what_pip_lists_and_says_what_to_do_instead(environment: Path, tmp_path: Path) -> None:
-    for name in ("conda.py", "__init__.py"):
-        target = environments._site_packages(environment) / "a360_server_extension" / name
-        target.parent.mkdir(exist_ok=True)
-        source = Path(environments.SOURCE, "a360_server_extension", name)
-        target.write_text(source.read_text() if name == "conda.py" else "")
+    kit = environments._site_packages(environment) / "a360mdk"
+    kit.mkdir()
+    (kit / "__init__.py").touch()
+    (kit / "conda.py").write_text(Path(environments.SOURCE, "a360mdk", "conda.py").read_text())
     overlay = ensure_overlay(environment, tmp_path / "home")
     run(
         overlay / "bin" / "pip",

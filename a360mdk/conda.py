@@ -40,12 +40,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = [word for word in (sys.argv[1:] if arguments is None else arguments) if not word.startswith("-")]
     command, rest = (given[0], given[1:]) if given else ("", [])
     if command == "list":
-        print(listing(rest[0] if rest else ""))  # noqa: T201
+        print(listing(rest[0] if rest else ""))
         return 0
     advice = " ".join([_ADVICE[command], *rest]) if command in _ADVICE else "pip help"
-    print(  # noqa: T201
-        f"This workspace has no conda: its packages are pip's. Use: {advice}", file=sys.stderr
-    )
+    print(f"This workspace has no conda: its packages are pip's. Use: {advice}", file=sys.stderr)
     return 1
 
 
