@@ -133,7 +133,8 @@ def choose(subject: Subject) -> Chosen:
         return _chosen(subject, model=form)
     sklearn = flavors.get("sklearn")  # whatever the model, preprocessors are scikit-learn's
     raw, prepared = _sides(subject, sklearn)
-    before = _forms(PREPROCESSOR, sklearn, subject.preprocessor, subject.preprocessor_schema, raw)
+    schema = replace(subject.preprocessor_schema, exact=True)
+    before = _forms(PREPROCESSOR, sklearn, subject.preprocessor, schema, raw)
     if subject.model is None:
         form = next(before.passing(), None)
         if form is None:
@@ -141,13 +142,21 @@ def choose(subject: Subject) -> Chosen:
         return _chosen(subject, preprocessor=form)
     chain = _behind(before, subject)
     if prepared is None and chain is not None:
-        model = Forms(MODEL, subject.flavor, subject.model, subject.schema, chain)
+        model = Forms(MODEL, subject.flavor, subject.model, subject.schema, chain.prepared)
     else:
         model = _model_forms(subject, prepared)
     return _pair(subject, before, model, chain)
 
 
-def _pair(subject: Subject, before: Forms, model: Forms, chain: Asked | None) -> Chosen:
+@dataclass(frozen=True)
+class _Chain:
+    """Rows before and behind the preprocessor, and what the model answers to them."""
+
+    raw: Asked
+    prepared: Asked
+
+
+def _pair(subject: Subject, before: Forms, model: Forms, chain: _Chain | None) -> Chosen:
     """The first pair of forms that answers like the original pair, from raw rows to the end."""
     refused: Parity | None = None
     any_before = any_model = False
@@ -155,13 +164,12 @@ def _pair(subject: Subject, before: Forms, model: Forms, chain: Asked | None) ->
         any_before = True
         for second in model.passing():
             any_model = True
-            if chain is None or first.onnx is None or before.asked is None:
+            if chain is None or first.onnx is None:
                 return _chosen(subject, second, first)
-            raw = Asked(before.asked.rows, chain.answers)
-            result = parity.compare(_opened(second), raw, before=first.onnx)
+            result = parity.compare(_opened(second), chain.raw, before=first.onnx)
             if result.passed:
                 return _chosen(subject, second, first, result)
-            refused = refused or _blamed_chain(subject, before, result, raw, first, second)
+            refused = refused or _blamed_chain(subject, before, result, chain.raw, first, second)
         if not any_model:
             break
     if refused is not None:
@@ -236,12 +244,27 @@ def _forms(
     return Forms(what, flavor, model, schema, asked)
 
 
-def _behind(before: Forms, subject: Subject) -> Asked | None:
-    """What the model answers to the rows behind the preprocessor; None when it does not take them."""
+def _behind(before: Forms, subject: Subject) -> _Chain | None:
+    """What the model answers behind the preprocessor; None when it does not take those rows.
+
+    It need not take every edge row that the preprocessor takes, such as one with a missing value.
+    """
     if before.asked is None:
         return None
-    rows = replace(before.asked.rows, data=before.asked.answers.values)
-    return parity.ask(subject.flavor, subject.model, rows)
+    raw = before.asked.rows
+    prepared = replace(raw, data=before.asked.answers.values)
+    asked = parity.ask(subject.flavor, subject.model, prepared)
+    if asked is None and raw.edges:
+        first_edge = len(raw.places) - raw.edges
+        kept = [
+            position
+            for position in range(len(raw.places))
+            if position < first_edge
+            or parity.ask(subject.flavor, subject.model, samples.only(prepared, [position])) is not None
+        ]
+        raw = samples.only(raw, kept)
+        asked = parity.ask(subject.flavor, subject.model, samples.only(prepared, kept))
+    return None if asked is None else _Chain(Asked(raw, asked.answers), asked)
 
 
 def _sides(subject: Subject, sklearn: Flavor) -> tuple[Any, Any]:
@@ -287,8 +310,8 @@ def _blamed(
     width = data.shape[1] if getattr(data, "ndim", 0) == 2 else 0
     if first is None or good is None or width < 2:
         return result
-    wrong = samples.row(asked.rows, first.position)
-    other = samples.row(asked.rows, good).data
+    wrong = samples.only(asked.rows, [first.position])
+    other = samples.only(asked.rows, [good]).data
     for column in range(min(width, 64)):
         changed = replace(wrong, data=_with_column(wrong.data, other, column))
         if _agree(native(changed), onnx, asked):
@@ -328,8 +351,8 @@ def refuse(what: str, result: Parity, chain: bool = False) -> RunError:
         f"The {what} was not logged: its ONNX form{behind} answers differently from the original.",
         f"{len(result.off)} of {result.rows} rows differ: {_listed(result.off)}. "
         f"The first one: {result.difference}.",
-        "Scale very large or very close values before training, or cast train_features to float32 "
-        "(X.astype('float32')) and train again: ONNX trees compare in float32.",
+        "Another estimator, or other settings of this one, may convert as it is. Where values are very large "
+        "or very close, scale them, or train on train_features cast to float32 (X.astype('float32')).",
     )
 
 

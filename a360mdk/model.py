@@ -1,6 +1,7 @@
 """Models: one business problem on its way from experiments to an endpoint."""
 
 import os
+import re
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,7 +24,22 @@ if TYPE_CHECKING:
 
 MAX_VERSION = 12
 SHORT_NAME = 15
-_LOWER_IS_BETTER = ("error", "loss", "mae", "mse", "rmse", "mape", "msle", "deviance", "perplexity")
+_LOWER_IS_BETTER = (
+    *("error", "errors", "loss", "mae", "mse", "rmse", "mape", "smape", "wape", "msle", "rmsle", "medae"),
+    *(
+        "logloss",
+        "mlogloss",
+        "deviance",
+        "perplexity",
+        "brier",
+        "hinge",
+        "wer",
+        "cer",
+        "aic",
+        "bic",
+        "crossentropy",
+    ),
+)
 _PHASES = {
     "In Development": ("Draft", "In Review", "Needs Revisions"),
     "Packaging": (
@@ -207,7 +223,8 @@ class Model(Base):
         Args:
             experiment: where to look.
             metric: name without prefix, for example "train_score".
-            greater_is_better: None decides by the name: errors and losses are better when small.
+            greater_is_better: None decides by the name: errors and losses are better when small, except those
+                that scikit-learn negates (neg_...).
 
         Raises:
             ModelError: no finished run has this metric.
@@ -223,7 +240,7 @@ class Model(Base):
                 "Name one of these, without the prefix metric_.",
             )
         if greater_is_better is None:
-            greater_is_better = not any(part in metric.lower() for part in _LOWER_IS_BETTER)
+            greater_is_better = greater_is_better_by_name(metric)
         values = known[column].astype(float)
         best = known.iloc[
             int(values.to_numpy().argmax() if greater_is_better else values.to_numpy().argmin())
@@ -346,6 +363,18 @@ def checked_names(model_name: str, version: str) -> tuple[str, str]:
             stacklevel=4,
         )
     return model_name, version
+
+
+def greater_is_better_by_name(metric: str) -> bool:
+    """Whether more of a metric is better: of scores, and of errors that are negated.
+
+    The words of the name decide, not their letters: "rmse_test" and "valLoss" are errors, "mass" is none.
+    """
+    words = re.findall(r"[A-Z]?[a-z0-9]+|[A-Z0-9]+", metric)
+    lower = [word.lower() for word in words]
+    if {"neg", "negative"} & set(lower):
+        return True
+    return not any(word in _LOWER_IS_BETTER or word.endswith(("error", "loss")) for word in lower)
 
 
 def _with_phase(document: dict[str, Any]) -> dict[str, Any]:

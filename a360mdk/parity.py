@@ -132,7 +132,7 @@ def _piecewise(flavor: Flavor, model: Any, groups: Sequence[Rows]) -> Iterator[A
             yield found
         elif len(group.places) > 1:
             for position in range(len(group.places)):
-                one = _asked(flavor, model, samples.row(group, position))
+                one = _asked(flavor, model, samples.only(group, [position]))
                 if one is not None:
                     yield one
 
@@ -209,7 +209,7 @@ def _unanswered(answer: Callable[[Any], list[Any]], asked: Asked, error: Excepti
     """The outcome where the graph refuses rows that the model takes: which one it is."""
     for position, place in enumerate(asked.rows.places):
         try:
-            answer(samples.row(asked.rows, position).data)
+            answer(samples.only(asked.rows, [position]).data)
         except Exception as refusal:
             shown = str(asked.answers.values[position])
             found = Difference(position, place, "the answer", shown, f"none: {refusal}")
@@ -296,26 +296,38 @@ class _Comparison:
         return _largest(mine, theirs), wrong
 
     def _ties(self) -> Any:
-        """Where another label is right as well: the model finds its two best ones equally probable."""
+        """Where another label is right as well: the model itself finds both equally probable."""
         import numpy
 
         native = self.asked.answers.probabilities
-        if native is None:
-            return numpy.zeros(self.native.shape, dtype=bool)
+        tied = numpy.zeros(self.native.shape, dtype=bool)
         tables = native if isinstance(native, list) else [native]
-        tied = [_tied(as_array(table)) for table in tables]
-        if len(tables) == 1:
-            return tied[0].reshape(-1, *[1] * (self.native.ndim - 1)) & numpy.ones(self.native.shape, bool)
-        return numpy.stack(tied, axis=1).reshape(self.native.shape)
+        if native is None or self.native.reshape(len(tied), -1).shape[1] != len(tables):
+            return tied
+        labels = (side.reshape(len(tied), -1).astype(str) for side in (self.native, self.onnx))
+        if self.native.dtype.kind in "fiub" and self.onnx.dtype.kind in "fiub":
+            labels = (side.reshape(len(tied), -1).astype(float) for side in (self.native, self.onnx))
+        mine, theirs = labels
+        columns = [
+            _tied(as_array(table), mine[:, target], theirs[:, target]) for target, table in enumerate(tables)
+        ]
+        return numpy.stack(columns, axis=1).reshape(self.native.shape)
 
 
-def _tied(table: Any) -> Any:
+def _tied(table: Any, mine: Any, theirs: Any) -> Any:
+    """Rows where another label is as probable as the model's own.
+
+    Some models do not choose by their probabilities; then no tie of these excuses anything.
+    """
     import numpy
 
-    if table.shape[1] < 2:
+    best = table.argmax(axis=1)
+    column_of = dict(zip(mine.tolist(), best.tolist(), strict=True))
+    known = numpy.array([column_of.get(label, -1) for label in theirs.tolist()])
+    rows = numpy.arange(len(table))
+    if (numpy.array([column_of[label] for label in mine.tolist()]) != best).any():
         return numpy.zeros(len(table), dtype=bool)
-    best = numpy.sort(table, axis=1)[:, -2:]
-    return best[:, 1] - best[:, 0] <= RELATIVE
+    return (known >= 0) & (table[rows, best] - table[rows, known] <= RELATIVE)
 
 
 def _beyond(native: Any, onnx: Any, training: Any, relative: float) -> Any:

@@ -77,6 +77,11 @@ def edges(features: Any, taken: Rows, missing: bool) -> Iterator[Rows]:
     if isinstance(features, Mapping):
         return
     shape = getattr(taken.data, "shape", ())
+    if len(shape) == 1 and taken.data.dtype.kind in "OUT":
+        yield Rows(
+            as_array(["", UNSEEN]).astype(taken.data.dtype), ("an empty text", "a text of other words")
+        )
+        return
     if len(shape) != 2:
         yield from _edges_of_tensors(features, taken)
         return
@@ -106,15 +111,21 @@ def joined(groups: Sequence[Rows]) -> Rows:
     return Rows(data, places, edge_rows, groups[0].made)
 
 
-def row(rows: Rows, position: int) -> Rows:
-    """Return one of the rows alone."""
-    return Rows(_picked(rows.data, [position]), (rows.places[position],), made=rows.made)
+def only(rows: Rows, positions: Sequence[int]) -> Rows:
+    """Return some of the rows, in order."""
+    first_edge = len(rows.places) - rows.edges
+    return Rows(
+        _picked(rows.data, positions),
+        tuple(rows.places[position] for position in positions),
+        sum(position >= first_edge for position in positions),
+        rows.made,
+    )
 
 
 def _picked(features: Any, positions: Sequence[int]) -> Any:
     if isinstance(features, Mapping):
         return {name: _picked(column, positions) for name, column in features.items()}
-    if hasattr(features, "iloc"):
+    if hasattr(features, "columns"):
         return features.iloc[list(positions)]
     if hasattr(features, "detach"):
         features = features.detach().cpu().numpy()

@@ -130,7 +130,7 @@ class ONNXModel:
 
 def _session_options() -> Any:
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # errors only: warnings on constant folding say nothing to a user
+    options.log_severity_level = 4  # what goes wrong is raised; on its own it says nothing to a user
     threads = os.environ.get(THREADS_VARIABLE, "").strip()
     if threads:
         if not threads.isdigit() or int(threads) < 1:

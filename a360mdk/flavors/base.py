@@ -17,6 +17,8 @@ class InputSchema:
         tensors: type and shape of one row by input name, of arrays and dicts of arrays; one array's name is
             empty.
         tokenizer, pipeline_name: what the experiment was given for a Hugging Face model.
+        exact: whether something behind it may tell values apart that float32 does not, so that the float64
+            form comes first.
     """
 
     names: Sequence[str] = ()
@@ -25,6 +27,7 @@ class InputSchema:
     tensors: Mapping[str, tuple[str, tuple[int, ...]]] = field(default_factory=dict)
     tokenizer: Any = None
     pipeline_name: str | None = None
+    exact: bool = False
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,8 @@ from typing import Any
 from a360mdk.exceptions import RunError
 from a360mdk.flavors.base import Conversion, InputSchema
 from a360mdk.flavors.sklearn_graph import (
+    first_step,
+    parts,
     prefers_double,
     prepared,
     splits_columns,
@@ -23,6 +25,7 @@ from a360mdk.flavors.sklearn_graph import (
     uses_column_names,
 )
 from a360mdk.flavors.sklearn_rows import made_rows
+from a360mdk.flavors.sklearn_steps import own_converters
 from a360mdk.flavors.sklearn_trees import compare_in_double, faithful_trees
 from a360mdk.signature import TEXT, TIME
 
@@ -30,6 +33,7 @@ FEATURE_NAMES_KEY = "a360.feature_names"
 # Understood by every ONNX Runtime since 1.14, so a package may bring an older one.
 OPSET = {"": 18, "ai.onnx.ml": 3}
 INPUT = "X"
+LOCALE = "C.UTF-8"
 
 
 class SklearnFlavor:
@@ -111,7 +115,7 @@ class SklearnFlavor:
         """
         refused: RunError | None = None
         made = False
-        for double in (True, False) if prefers_double(model) else (False, True):
+        for double in (True, False) if schema.exact or prefers_double(model) else (False, True):
             try:
                 graph = self._convert(model, schema, double)
             except RunError as error:  # not every operator has a float64 form
@@ -185,6 +189,8 @@ def _initial_types(model: Any, schema: InputSchema, double: bool) -> list[tuple[
     from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType, StringTensorType
 
     number = DoubleTensorType if double else FloatTensorType
+    if hasattr(first_step(model), "vocabulary_"):
+        return [(INPUT, StringTensorType([None, 1]))]  # words are counted in one text a row
     width = getattr(model, "n_features_in_", None) or schema.width or len(schema.names)
     if not width:
         raise RunError(
@@ -217,14 +223,38 @@ def _graph(model: Any, initial_types: list[tuple[str, Any]]) -> Any:
     from skl2onnx import convert_sklearn
     from sklearn.base import is_classifier
 
-    convert = partial(convert_sklearn, model, initial_types=initial_types, target_opset=OPSET)
+    shapes, converters = own_converters()
+    convert = partial(
+        convert_sklearn,
+        model,
+        initial_types=initial_types,
+        target_opset=OPSET,
+        custom_conversion_functions=converters,
+        custom_shape_calculators=shapes,
+    )
+    options: dict[int, dict[str, Any]] = {
+        id(part): _words(part)
+        for part in parts(model)
+        if hasattr(part, "vocabulary_") and hasattr(part, "lowercase")
+    }
     if not is_classifier(model):
-        return convert()
+        return convert(options=options)
     try:
         # zipmap would turn probabilities into a list of dicts per row, which only slows a served model down
-        return convert(options={id(model): {"zipmap": False}})
+        return convert(options=options | {id(model): {"zipmap": False}})
     except NameError:  # what skl2onnx raises for a classifier without that option
-        return convert()
+        return convert(options=options)
+
+
+def _words(vectorizer: Any) -> dict[str, Any]:
+    """How texts are split into words: as scikit-learn does, in every alphabet.
+
+    Texts are put into lower case by the rules of a locale; the usual one is missing in small images.
+    """
+    options: dict[str, Any] = {"locale": LOCALE}
+    if getattr(vectorizer, "token_pattern", None) == r"(?u)\b\w\w+\b" and vectorizer.analyzer == "word":
+        options["tokenexp"] = r"[\p{L}\p{N}_][\p{L}\p{N}_]+"
+    return options
 
 
 def _name_inputs(graph: Any, names: list[str]) -> None:

@@ -52,9 +52,11 @@ def prepared(model: Any, double: bool) -> Any:
         result = copy.copy(model)
         result.steps = steps
         return result
-    if getattr(model, "flatten_transform", False):  # concerns transform only; the converter refuses it
+    if hasattr(model, "flatten_transform"):  # it concerns transform only, and the converter refuses it
         result = copy.copy(model)
         result.flatten_transform = False
+        if result.weights is not None:
+            result.weights = _array(result.weights)  # the converter asks a list for its sum
         return result
     return model
 
@@ -82,7 +84,10 @@ def parts(model: Any) -> Iterator[Any]:
 def prefers_double(model: Any) -> bool:
     """Whether a model has trees that compare what float32 may round to the other side of a threshold."""
     found = list(parts(model))
-    if any(type(part).__name__.startswith("HistGradientBoosting") for part in found):
+    kinds = [type(part) for part in found]
+    if any(kind.__name__.startswith("HistGradientBoosting") for kind in kinds):
+        return True
+    if any(kind.__module__.startswith("xgboost.") for kind in kinds):
         return True
     return not has_trees(model) and any(has_trees(part) for part in found)
 
@@ -142,6 +147,12 @@ def _seen_text(transformer: Any, columns: Sequence[str]) -> set[str]:
     else:
         return set()
     return {name for name, kind in zip(columns, kinds, strict=False) if kind in "OUS"}
+
+
+def _array(values: Any) -> Any:
+    import numpy
+
+    return numpy.asarray(values)
 
 
 def _float32() -> Any:

@@ -40,8 +40,8 @@ class XGBoostFlavor:
             raise RunError(
                 f"A {_class_name(model)} cannot be stored by an experiment of the flavor xgboost.",
                 "It is no XGBClassifier, XGBRegressor, XGBRanker or Booster.",
-                "Log the last step of a pipeline with run.log_model and the steps before it with "
-                "run.log_preprocessor, or use an experiment of the model's own flavor.",
+                "A pipeline that ends in one goes into an experiment of the flavor sklearn, any other model "
+                "into one of its own flavor.",
             )
         try:
             booster = _booster(model)

@@ -76,12 +76,13 @@ class Case:
         if self.preprocessor is not None:
             before = _fresh(self.preprocessor).fit(train)
             inner = before.transform(train)
-        model.fit(inner, **self.fit) if target is None else model.fit(inner, target, **self.fit)
+        # Boosters are what training returns; estimators return themselves.
+        model = model.fit(inner, **self.fit) if target is None else model.fit(inner, target, **self.fit)
         return model, before, train, self.held_out(rest)
 
 
 def _fresh(model: Any) -> Any:
-    return clone(model)
+    return clone(model) if hasattr(model, "get_params") else model
 
 
 def _split(rows: Any) -> tuple[Any, Any]:

@@ -25,7 +25,7 @@ from sklearn.ensemble import (
     VotingClassifier,
     VotingRegressor,
 )
-from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from sklearn.feature_selection import SelectKBest, VarianceThreshold
 from sklearn.gaussian_process import GaussianProcessClassifier, GaussianProcessRegressor
 from sklearn.impute import KNNImputer, SimpleImputer
@@ -146,7 +146,13 @@ PIPELINES = [
         np.where(np.isnan(INCOMPLETE), -999, NUMBERS),
         FLAGS,
     ),
-    Case("nearest neighbours impute", make_pipeline(KNNImputer(), forest()), INCOMPLETE, FLAGS),
+    Case(
+        "nearest neighbours impute",
+        make_pipeline(KNNImputer(), forest()),
+        INCOMPLETE,
+        FLAGS,
+        refused="a row of missing values",
+    ),
     Case(
         "ordinal categories with unknown ones",
         make_pipeline(
@@ -279,6 +285,39 @@ PIPELINES = [
         FLAGS,
     ),
     Case(
+        "texts alone",
+        make_pipeline(TfidfVectorizer(ngram_range=(1, 2)), LogisticRegression()),
+        REVIEWS,
+        FLAGS,
+    ),
+    Case(
+        "texts without common words",
+        make_pipeline(TfidfVectorizer(stop_words="english"), LogisticRegression()),
+        REVIEWS,
+        FLAGS,
+    ),
+    Case(
+        "parts of words",
+        make_pipeline(
+            CountVectorizer(analyzer="char", ngram_range=(2, 3)), LogisticRegression(max_iter=2000)
+        ),
+        REVIEWS,
+        FLAGS,
+    ),
+    Case(
+        "texts without accents",
+        make_pipeline(TfidfVectorizer(strip_accents="unicode"), LogisticRegression()),
+        REVIEWS,
+        FLAGS,
+        refused="accents",
+    ),
+    Case(
+        "words that are there or not",
+        make_pipeline(CountVectorizer(binary=True), BernoulliNB()),
+        REVIEWS,
+        FLAGS,
+    ),
+    Case(
         "a function",
         make_pipeline(FunctionTransformer(np.log1p), LogisticRegression()),
         np.abs(NUMBERS),
@@ -292,7 +331,7 @@ CLASSIFIERS = [
     Case("texts as labels", forest(), NUMBERS, STRINGS),
     Case("truth values as labels", LogisticRegression(max_iter=5000), NUMBERS, FLAGS.astype(bool)),
     Case("labels that do not start at nought", forest(), NUMBERS, THREE * 5 - 7),
-    Case("labels with a fraction", DecisionTreeClassifier(max_depth=4), NUMBERS, THREE + 0.5, refused="."),
+    Case("whole numbers with a point as labels", forest(), NUMBERS, THREE.astype(float)),
     Case("odd column names", forest(), ODD, FLAGS),
     Case("a single column", forest(), ONE, FLAGS),
     Case("missing values in a forest", forest(), INCOMPLETE, FLAGS, held_out=gaps),
@@ -317,14 +356,22 @@ CLASSIFIERS = [
     Case("gradient boosting of three classes", GradientBoostingClassifier(n_estimators=20), NUMBERS, THREE),
     Case("gradient boosting on times", GradientBoostingClassifier(n_estimators=20), STAMPS, FLAGS),
     Case("extra trees, two targets", ExtraTreesClassifier(10, random_state=0), NUMBERS, BOTH),
-    Case("targets with different classes", forest(), NUMBERS, np.c_[FLAGS, THREE]),
+    Case(
+        "targets with different classes", forest(), NUMBERS, np.c_[FLAGS, THREE], refused="an array of shape"
+    ),
     Case("several targets, one model each", MultiOutputClassifier(forest(10)), NUMBERS, np.c_[FLAGS, THREE]),
     Case("several labels at once", OneVsRestClassifier(LogisticRegression(max_iter=5000)), NUMBERS, BOTH),
     Case(
         "one against one", OneVsOneClassifier(LinearSVC(max_iter=5000)), NUMBERS / [1, 10, 1000, 0.1], THREE
     ),
     Case("neighbours", KNeighborsClassifier(), NUMBERS, FLAGS),
-    Case("weighted neighbours", KNeighborsClassifier(weights="distance"), NUMBERS, THREE),
+    Case(
+        "weighted neighbours",
+        KNeighborsClassifier(weights="distance"),
+        NUMBERS,
+        THREE,
+        refused="answers differently",
+    ),
     Case("neighbours by another distance", KNeighborsClassifier(metric="manhattan"), NUMBERS, FLAGS),
     Case("a support vector machine", make_pipeline(StandardScaler(), SVC()), NUMBERS, THREE),
     Case(
@@ -351,6 +398,7 @@ CLASSIFIERS = [
         make_pipeline(StandardScaler(), GaussianProcessClassifier()),
         NUMBERS[:250],
         FLAGS[:250],
+        refused="cannot be used",
     ),
     Case("naive Bayes on a wide range", GaussianNB(), NUMBERS, THREE),
     Case("naive Bayes of flags", BernoulliNB(), NUMBERS, FLAGS),
@@ -376,6 +424,7 @@ CLASSIFIERS = [
         CalibratedClassifierCV(GaussianNB(), method="isotonic", cv=3),
         NUMBERS,
         FLAGS,
+        refused="answers differently",
     ),
     Case("gradient descent", make_pipeline(StandardScaler(), SGDClassifier(random_state=0)), NUMBERS, THREE),
     Case(
@@ -383,6 +432,7 @@ CLASSIFIERS = [
         make_pipeline(StandardScaler(), SGDClassifier(loss="modified_huber", random_state=0)),
         NUMBERS,
         THREE,
+        refused="answers differently",
     ),
     Case("a perceptron", Perceptron(), NUMBERS, FLAGS),
     Case("ridge of several classes", RidgeClassifier(), NUMBERS, THREE),
@@ -419,6 +469,7 @@ REGRESSORS = [
         HistGradientBoostingRegressor(loss="poisson", max_iter=10),
         NUMBERS,
         np.abs(VALUES),
+        refused="answers differently",
     ),
     Case(
         "gradient boosting of a quantile",
@@ -438,7 +489,7 @@ REGRESSORS = [
     Case("support vectors of values", make_pipeline(StandardScaler(), SVR()), NUMBERS, VALUES),
     Case(
         "a network of values",
-        make_pipeline(StandardScaler(), MLPRegressor((8,), max_iter=300, random_state=0)),
+        make_pipeline(StandardScaler(), MLPRegressor(hidden_layer_sizes=(8,), max_iter=300, random_state=0)),
         NUMBERS,
         VALUES,
     ),

@@ -150,6 +150,41 @@ def test_only_approved_models_are_packaged_and_only_by_the_team(
             assert answer.status_code == status
 
 
+@pytest.mark.row("F285", "F358")
+@pytest.mark.parametrize(
+    ("certified", "said"),
+    [
+        ({"none": True}, ["has no certificate"]),
+        (
+            {
+                "passed": False,
+                "difference": {
+                    "row": "training row 17",
+                    "column": "the label, by input column tenure",
+                    "native": "1",
+                    "onnx": "0",
+                },
+            },
+            ["training row 17", "by input column tenure", "1 when trained, 0 when served"],
+        ),
+    ],
+    ids=["none", "failed"],
+)
+def test_what_nobody_compared_or_what_differs_is_not_packaged(
+    running: ServiceProcess, tmp_path: Path, certified: dict[str, Any], said: list[str]
+) -> None:
+    delivery = Delivery(running, tmp_path).approve(certified)
+    with running.client("engineer") as client:
+        answer = client.post(f"/models/{delivery.model_id}/package", json=delivery.form())
+        assert answer.status_code == 409, answer.text
+        document = answer.json()
+        for text in said:
+            assert text in document["detail"]
+        assert "run its experiment again" in document["hint"]
+        assert not ok(client.get(f"/models/{delivery.model_id}/jobs"))["items"]
+    assert delivery.status == "Ready to Package"
+
+
 def test_pressed_many_times_at_once_it_is_packaged_once(running: ServiceProcess, tmp_path: Path) -> None:
     delivery = Delivery(running, tmp_path).approve()
 

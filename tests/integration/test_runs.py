@@ -10,6 +10,7 @@ from sqlalchemy import insert
 
 from a360_hub_service.entities import Artifact, Run, new_id, utcnow
 from tests.integration.test_projects import problem
+from tests.support.certificates import certificate
 from tests.support.lab import CONTENT, Lab, describe, ok
 from tests.support.service import ServiceProcess
 
@@ -79,6 +80,51 @@ def test_a_run_is_finished_once_with_all_its_artifacts(lab: Lab, experiment: dic
     assert again == closed
     (listed,) = ok(lab.engineer.get(f"/experiments/{experiment['id']}/runs"))["items"]
     assert listed == closed
+
+
+def test_a_certificate_is_stored_with_the_run(lab: Lab, experiment: dict[str, Any]) -> None:
+    run = lab.run(experiment)
+    artifacts = [lab.artifact(run), lab.artifact(run, "preprocessor", kind="preprocessor")]
+    given = certificate(artifacts)
+    closed = ok(finish(lab, run, artifacts=artifacts, certificate=given))
+    assert closed["certificate"] == {"passed": True, **given}
+    assert ok(finish(lab, run, artifacts=artifacts, certificate=given)) == closed
+    problem(finish(lab, run, artifacts=artifacts), 409)
+    (listed,) = ok(lab.engineer.get(f"/experiments/{experiment['id']}/runs"))["items"]
+    assert listed["certificate"] == closed["certificate"]
+    without = lab.run(experiment)
+    assert ok(finish(lab, without, artifacts=[lab.artifact(without)]))["certificate"] is None
+
+
+def _changed(given: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    return {**given, "checks": [{**given["checks"][0], **changes}]}
+
+
+def test_a_certificate_is_about_what_the_run_stores(lab: Lab, experiment: dict[str, Any]) -> None:
+    run = lab.run(experiment)
+    artifacts = [lab.artifact(run)]
+    given = certificate(artifacts)
+    difference = {"row": "training row 3", "column": "the label", "native": "1", "onnx": "0"}
+    for wrong, field in (
+        (_changed(given, sha256="0" * 64), "certificate"),
+        (_changed(given, sha256=None), "certificate"),
+        (_changed(given, part="preprocessor"), "certificate"),
+        ({**given, "checks": given["checks"] * 2}, "certificate"),
+        ({**given, "checks": []}, "certificate.checks"),
+        ({**given, "passed": True}, "certificate.passed"),
+        ({**given, "opset": 0}, "certificate.opset"),
+        ({**given, "versions": {"skl2onnx": 1}}, "certificate.versions.skl2onnx"),
+        (_changed(given, rows=0), "certificate.checks.0.rows"),
+        (_changed(given, passed="yes"), "certificate.checks.0.passed"),
+        (_changed(given, label_agreement=1.5), "certificate.checks.0.label_agreement"),
+        (_changed(given, max_difference=-1), "certificate.checks.0.max_difference"),
+        (_changed(given, difference=difference | {"why": "?"}), "certificate.checks.0.difference.why"),
+    ):
+        document = problem(finish(lab, run, artifacts=artifacts, certificate=wrong), 422)
+        assert [error["field"] for error in document["errors"]] == [field], wrong
+    failed = {"status": "failed", "error": "boom", "artifacts": [], "certificate": given}
+    assert problem(finish(lab, run, **failed), 422)["errors"][0]["field"] == "certificate"
+    ok(finish(lab, run, artifacts=artifacts, certificate=_changed(given, difference=difference)))
 
 
 def test_a_finished_run_never_changes(lab: Lab, experiment: dict[str, Any]) -> None:

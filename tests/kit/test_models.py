@@ -13,6 +13,7 @@ from sklearn.linear_model import LogisticRegression
 
 from a360mdk import A360AI, Experiment, Model, Run
 from a360mdk.exceptions import A360AIError, ConfigurationError, ExperimentError, ModelError, RunError
+from a360mdk.model import greater_is_better_by_name
 from tests.kit.conftest import Workspace
 
 Table = tuple[pd.DataFrame, "pd.Series[Any]"]
@@ -263,6 +264,9 @@ def test_import_without_training_data(workspace: Workspace, table: Table) -> Non
     forest = RandomForestClassifier(3).fit(features.to_numpy(), target)
     ai = workspace.ai
     model = ai.import_model("imported", "elsewhere", forest, "sklearn")
+    certificate = workspace.client.get(f"/runs/{model.best_run_id}").json()["certificate"]
+    assert certificate["passed"] is True
+    assert certificate["checks"][0]["source"] == "made"
     row = model.list_experiments().iloc[0]
     assert (row.input_signature, row.output_signature, row.train_shape) == (
         "ndarray: float64 (4,)",
@@ -367,3 +371,18 @@ def test_refusals_of_the_service_carry_its_reason(workspace: Workspace, monkeypa
     with pytest.raises(A360AIError, match="no such project") as hidden:
         _ = A360AI().project_name
     assert hidden.value.status == 404
+
+
+@pytest.mark.parametrize(
+    ("metric", "greater"),
+    [
+        ("train_score", True), ("accuracy", True), ("r2", True), ("f1_macro", True), ("roc_auc", True),
+        ("rmse", False), ("test_rmse", False), ("MAE", False), ("val_loss", False), ("valLoss", False),
+        ("log_loss", False), ("mlogloss", False), ("mean_squared_error", False), ("max_error", False),
+        ("neg_mean_squared_error", True), ("neg_log_loss", True), ("test_neg_root_mean_squared_error", True),
+        ("mass", True), ("maestro", True), ("lossless_share", True),
+    ],
+)  # fmt: skip
+@pytest.mark.row("M073")
+def test_what_is_better_shows_in_the_name_of_a_metric(metric: str, greater: bool) -> None:
+    assert greater_is_better_by_name(metric) is greater

@@ -14,6 +14,7 @@ import pytest
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -151,12 +152,13 @@ def test_the_final_run_by_metric(workspace: Workspace, table: Table, capsys: Any
     for score in (0.2, 0.9, 0.4):
         with experiment.run_experiment() as run:
             run.log_model(LogisticRegression(max_iter=2000).fit(features, target))
-            run.log_metrics({"train_score": score, "rmse": score})
+            run.log_metrics({"train_score": score, "rmse": score, "neg_mean_squared_error": -score})
         ids.append(run.id)
     assert model.set_final_run_by_metric(experiment, "train_score") == ids[1]
     assert model.set_final_run_by_metric(experiment, "rmse") == ids[0]
     assert model.set_final_run_by_metric(experiment, "rmse", greater_is_better=True) == ids[1]
     assert f"Final run: {ids[1]} (train_score = 0.9)" in capsys.readouterr().out
+    assert model.set_final_run_by_metric(experiment, "neg_mean_squared_error") == ids[0]
     with pytest.raises(ModelError, match="rmse, train_score"):
         model.set_final_run_by_metric(experiment, "f1")
 
@@ -265,19 +267,79 @@ def test_what_float32_cannot_answer_is_stored_with_float64_input(workspace: Work
     np.testing.assert_array_equal(graph.predict(FINE), FINE_TARGET)
 
 
-def test_a_graph_that_answers_differently_is_refused_with_its_rows(workspace: Workspace) -> None:
+def test_histogram_boosting_compares_in_float64_as_it_does_itself(workspace: Workspace) -> None:
     experiment = an_experiment(workspace, (FINE, FINE_TARGET))  # type: ignore[arg-type]
-    # Its trees compare in float64, which their ONNX form cannot.
     boosted = HistGradientBoostingClassifier(max_iter=5, min_samples_leaf=5).fit(FINE, FINE_TARGET)
+    with experiment.run_experiment() as run:
+        run.log_model(boosted)
+    graph = ONNXModel(workspace.repo_folder / run.artifacts[0].file_key)
+    np.testing.assert_array_equal(graph.predict(FINE), boosted.predict(FINE))
+
+
+def test_a_graph_that_answers_differently_is_refused_with_row_and_column(
+    workspace: Workspace, table: Table
+) -> None:
+    # What neighbours at no distance say is divided by nought in its ONNX form.
+    features, target = table
+    experiment = an_experiment(workspace, table)
+    neighbours = KNeighborsClassifier(weights="distance").fit(features, target)
     with (
         pytest.raises(
-            RunError, match=r"answers differently[^$]*training rows 50, 51[^$]*by input column number 0: "
+            RunError, match=r"answers differently[^$]*training rows \d+, \d+[^$]*by input column \w+: model 1"
         ),
         experiment.run_experiment() as run,
     ):
-        run.log_model(boosted)
-    assert workspace.client.get(f"/runs/{run.id}").json()["status"] == "failed"
+        run.log_model(neighbours)
+    stored = workspace.client.get(f"/runs/{run.id}").json()
+    assert (stored["status"], stored["certificate"]) == ("failed", None)
     assert workspace.files() == []
+
+
+@pytest.mark.row("M006", "M070")
+def test_the_certificate_of_a_run(workspace: Workspace, table: Table) -> None:
+    features, target = table
+    experiment = an_experiment(workspace, table)
+    scaler = StandardScaler().fit(features)
+    forest = RandomForestClassifier(10, random_state=0).fit(scaler.transform(features), target)
+    with experiment.run_experiment() as run:
+        run.log_preprocessor(scaler)
+        run.log_model(forest)
+    stored = workspace.client.get(f"/runs/{run.id}").json()
+    certificate = stored["certificate"]
+    assert certificate["passed"] is True
+    assert certificate["opset"] == 18
+    assert set(certificate["versions"]) == {"scikit-learn", "skl2onnx", "onnx", "onnxruntime"}
+    checks = {check["part"]: check for check in certificate["checks"]}
+    assert list(checks) == ["preprocessor", "model", "chain"]
+    assert checks["preprocessor"]["form"] == "float64"  # the forest tells apart what float32 does not
+    for check in checks.values():
+        assert check["passed"]
+        assert check["rows"] > 100
+        assert check["edge_rows"] == check["rows"] - 100
+        assert check["source"] == "training"
+    assert checks["chain"]["label_agreement"] == 1.0
+    assert checks["chain"]["probability_difference"] < 1e-6
+    hashes = {artifact["name"]: artifact["sha256"] for artifact in stored["artifacts"]}
+    assert checks["model"]["sha256"] == hashes["trained_model"]
+    assert checks["preprocessor"]["sha256"] == hashes["preprocessor"]
+    (listed,) = experiment.list_runs().to_dict("records")
+    assert listed["metadata_onnx_passed"] is True
+    assert listed["metadata_onnx_label_agreement"] == 1.0
+    assert listed["metadata_onnx_rows_compared"] == checks["chain"]["rows"]
+    assert listed["metadata_onnx_opset"] == 18
+    assert "skl2onnx" in listed["metadata_onnx_versions"]
+    assert run.certificate is not None
+    assert run.certificate["checks"] == certificate["checks"]
+
+
+def test_without_rows_that_fit_some_are_made_up(workspace: Workspace, table: Table) -> None:
+    features, target = table
+    experiment = an_experiment(workspace, table)
+    encoded = features.rename(columns=str.upper)
+    with experiment.run_experiment() as run:
+        run.log_model(RandomForestClassifier(5, random_state=0).fit(encoded, target))
+    (check,) = workspace.client.get(f"/runs/{run.id}").json()["certificate"]["checks"]
+    assert (check["passed"], check["source"], check["rows"]) == (True, "made", 60)
 
 
 def test_the_current_notebook_is_the_training_notebook_unless_one_is_named(

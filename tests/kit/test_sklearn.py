@@ -229,7 +229,7 @@ def test_differences_are_counted_and_named() -> None:
 def test_a_small_difference_beside_large_values_counts() -> None:
     # Values around a million that differ by three: single precision shows them.
     tree = DecisionTreeRegressor(random_state=0).fit(X, LABELS * 3 + 1e6)
-    other = DecisionTreeRegressor(random_state=0).fit(X, 1e6 - LABELS * 3)
+    other = DecisionTreeRegressor(random_state=0).fit(X, (1 - LABELS) * 3 + 1e6)
     assert compared(tree, tree).passed
     result = compared(tree, other)
     assert (result.passed, len(result.off)) == (False, 100)
