@@ -104,6 +104,7 @@ class Subject:
         model, preprocessor: the fitted objects; None for what was not logged.
         schema, preprocessor_schema: what is known of their inputs.
         features: the experiment's training features, from before or after the preprocessor.
+        tokenizer: of a Hugging Face model.
     """
 
     flavor: Flavor
@@ -112,6 +113,7 @@ class Subject:
     schema: InputSchema
     preprocessor_schema: InputSchema
     features: Any = None
+    tokenizer: Any = None
 
 
 def choose(subject: Subject) -> Chosen:
@@ -220,15 +222,17 @@ def _chosen(
 
 
 def _model_forms(subject: Subject, features: Any) -> Forms:
-    return _forms(MODEL, subject.flavor, subject.model, subject.schema, features)
+    return _forms(MODEL, subject.flavor, subject.model, subject.schema, features, subject.tokenizer)
 
 
-def _forms(what: str, flavor: Flavor, model: Any, schema: InputSchema, features: Any) -> Forms:
+def _forms(
+    what: str, flavor: Flavor, model: Any, schema: InputSchema, features: Any, tokenizer: Any = None
+) -> Forms:
     """Ask the object itself first: on the training rows where they fit it, else on made-up ones."""
     rows = samples.sampled(features)
     asked = None
     if rows is not None:
-        taken = base.prepared_rows(flavor, rows.data, schema)
+        taken = base.prepared_rows(flavor, model, rows.data, tokenizer)
         prepared = taken is not rows.data
         asked = parity.ask(flavor, model, replace(rows, data=taken))
         if asked is not None and not prepared:

@@ -104,20 +104,20 @@ def _write_in_turn(run: "Run", writer: Writer, meter: Meter) -> None:
 
 def _subject(run: "Run", flavor: Flavor) -> certifying.Subject:
     names, types = run.experiment.feature_names or [], _types(run)
-    schema = InputSchema(
-        names=names,
-        types=types,
-        tensors=signature.tensors(run.experiment.input_signature),
-        tokenizer=run.tokenizer,
-        pipeline_name=run.pipeline_name,
-    )
     return certifying.Subject(
         flavor,
         run.trained_model,
         run.preprocessor,
-        schema,
+        InputSchema(
+            names=names,
+            types=types,
+            tensors=signature.tensors(run.experiment.input_signature),
+            tokenizer=run.tokenizer,
+            pipeline_name=run.pipeline_name,
+        ),
         InputSchema(names=names, types=types, width=run.preprocessor_shape),
         run.train_features,
+        run.tokenizer,
     )
 
 

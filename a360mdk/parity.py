@@ -1,7 +1,7 @@
 """Does the ONNX graph answer what the model answers? Asked when a run closes, on training and edge rows."""
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -30,11 +30,13 @@ class Answers:
         values: labels, or values (rows,) or (rows, columns).
         labels: whether they are labels.
         probabilities: of a classifier: (rows, classes), or a list of these for several targets; else None.
+        relative: by which share of itself a value may differ.
     """
 
     values: Any
     labels: bool
     probabilities: Any = None
+    relative: float = RELATIVE
 
 
 @dataclass(frozen=True)
@@ -143,7 +145,7 @@ def _asked(flavor: Flavor, model: Any, rows: Rows) -> Asked | None:
             probabilities = base.probabilities(flavor, model, rows.data) if labels else None
     except Exception:  # whatever models raise on data they were not fitted on
         return None
-    answers = Answers(as_array(values), labels, probabilities)
+    answers = Answers(as_array(values), labels, probabilities, base.relative(flavor) or RELATIVE)
     return Asked(rows, answers) if len(answers.values) == len(rows.places) else None
 
 
@@ -161,16 +163,16 @@ def _together(parts: Sequence[Asked]) -> Asked:
         probabilities = numpy.concatenate([part.answers.probabilities for part in parts])
     values = numpy.concatenate([part.answers.values for part in parts])
     rows = samples.joined([part.rows for part in parts])
-    return Asked(rows, Answers(values, first.labels, probabilities))
+    return Asked(rows, Answers(values, first.labels, probabilities, first.relative))
 
 
 def fits(flavor: Flavor, model: Any, rows: Any) -> bool:
     """Whether rows have the columns that a model takes; True where neither says."""
-    if hasattr(flavor, "accepts"):
-        return bool(flavor.accepts(model, rows))
     names = getattr(model, "feature_names_in_", None)
     if names is not None and hasattr(rows, "columns") and list(names) != list(rows.columns):
         return False
+    if base.tries_rows(flavor):
+        return True
     width = flavor.width(model)
     shape: tuple[int, ...] = getattr(rows, "shape", ())
     return width is None or (len(shape) == 2 and shape[1] == width)
@@ -189,9 +191,6 @@ def compare(onnx: "ONNXModel", asked: Asked, before: "ONNXModel | None" = None) 
     """
 
     def answer(data: Any) -> list[Any]:
-        if isinstance(data, Mapping):
-            outputs: list[Any] = onnx.predict(data, "huggingface")
-            return outputs
         return onnx.outputs(data if before is None else before.transform(data))
 
     try:
@@ -238,7 +237,7 @@ class _Comparison:
             wrong = different & ~self._ties() if different.any() else different
         else:
             native, onnx = self.native.astype(float), self.onnx.astype(float)
-            wrong = different = _beyond(native, onnx, self._training_rows())
+            wrong = different = _beyond(native, onnx, self._training_rows(), self.asked.answers.relative)
             largest, agreement = _largest(native, onnx), None
         odds, odds_wrong = self._probabilities()
         rows_off = wrong.reshape(len(wrong), -1).any(axis=1)
@@ -331,14 +330,14 @@ def _tied(table: Any, mine: Any, theirs: Any) -> Any:
     return (known >= 0) & (table[rows, best] - table[rows, known] <= RELATIVE)
 
 
-def _beyond(native: Any, onnx: Any, training: Any) -> Any:
+def _beyond(native: Any, onnx: Any, training: Any, relative: float) -> Any:
     """Where values differ by more than they may."""
     import numpy
 
     with numpy.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a column that is missing everywhere has no spread
         spread = numpy.nanstd(numpy.where(numpy.isfinite(training), training, numpy.nan), axis=0)
-        allowed = SPREAD * numpy.nan_to_num(spread) + RELATIVE * numpy.abs(native)
+        allowed = SPREAD * numpy.nan_to_num(spread) + relative * numpy.abs(native)
         close = numpy.abs(onnx - native) <= numpy.maximum(allowed, _floor(native))
     same = (onnx == native) | (numpy.isnan(onnx) & numpy.isnan(native))
     return ~(close | same)

@@ -106,7 +106,7 @@ class Catalogue(_Strict):
 
 
 def read_catalogue(folder: Path) -> Catalogue:
-    """Read ``profiles.yaml`` and ``images/*.yaml`` of a folder.
+    """Read ``profiles.yaml`` and ``images/*.yaml`` of a folder; the image of the default profile comes first.
 
     Raises
     ------
@@ -115,7 +115,9 @@ def read_catalogue(folder: Path) -> Catalogue:
     """
     profiles = yaml.safe_load((folder / "profiles.yaml").read_text(encoding="utf-8"))
     images = [_read_image(path) for path in sorted((folder / "images").glob("*.yaml"))]
-    return Catalogue.model_validate({"profiles": profiles, "images": images})
+    read = Catalogue.model_validate({"profiles": profiles, "images": images})
+    usual = read.image(read.profiles[0].image)
+    return read.model_copy(update={"images": sorted(read.images, key=lambda image: image != usual)})
 
 
 def _read_image(path: Path) -> Any:

@@ -24,6 +24,13 @@ IPYTHON_CONFIG = """\
 c = get_config()
 c.InteractiveShellApp.extensions.append("a360mdk.ipython")
 """
+COMMANDS = {
+    "pip": "pip",
+    "pip3": "pip",
+    "conda": "a360mdk.conda",
+    "mamba": "a360mdk.conda",
+}
+"""What cells call with an exclamation mark, and the module of the workspace that answers."""
 SERVER_EXTENSIONS = {"ServerApp": {"jpserver_extensions": {"a360_server_extension": True}}}
 
 Progress = Callable[[str], None]
@@ -161,6 +168,9 @@ def _uv(*arguments: str) -> None:
 
 def _configure(env: Path) -> None:
     """System-level configuration: the kit in every kernel, activity as the platform understands it."""
+    pandoc = _site_packages(env) / "pypandoc" / "files" / "pandoc"
+    if pandoc.is_file():  # nbconvert looks for it on the search path
+        (env / "bin" / "pandoc").symlink_to(os.path.relpath(pandoc, env / "bin"))
     write_ipython_config(env)
     folder = env / "etc" / "jupyter" / "jupyter_server_config.d"
     folder.mkdir(parents=True, exist_ok=True)
@@ -200,8 +210,8 @@ def ensure_overlay(image_env: Path, home: Path) -> Path:
         subprocess.run(command, check=True, capture_output=True)
     site = _site_packages(overlay)
     _replace(site / "_a360_image.pth", f"import site; site.addsitedir({str(_site_packages(image_env))!r})\n")
-    for name in ("pip", "pip3"):
-        _replace(overlay / "bin" / name, _pip_script(overlay), mode=0o755)
+    for name, module in COMMANDS.items():
+        _replace(overlay / "bin" / name, _module_script(overlay, module), mode=0o755)
     write_ipython_config(overlay)
     _write_kernel_spec(overlay)
     return overlay
@@ -211,9 +221,10 @@ def _site_packages(env: Path) -> Path:
     return env / "lib" / f"python{sys.version_info[0]}.{sys.version_info[1]}" / "site-packages"
 
 
-def _pip_script(overlay: Path) -> str:
+def _module_script(overlay: Path, module: str) -> str:
     # A shell starts it, because a home can be longer than a #! line may be.
-    return f'#!/bin/sh\nexec {_quoted(str(overlay / "bin" / "python"))} -m pip "$@"\n'
+    # -P: files of the folder it is called in must not stand in for modules.
+    return f'#!/bin/sh\nexec {_quoted(str(overlay / "bin" / "python"))} -P -m {module} "$@"\n'
 
 
 def _quoted(text: str) -> str:

@@ -5,8 +5,9 @@ from importlib import import_module
 from a360mdk.exceptions import ExperimentError
 from a360mdk.flavors.base import Flavor
 
-_NAMES = ("sklearn", "xgboost", "pytorch", "tensorflow", "huggingface")
-_MODULES = {name: f"a360mdk.flavors.{name}" for name in _NAMES}
+_MODULES = {
+    name: f"a360mdk.flavors.{name}" for name in ("sklearn", "xgboost", "pytorch", "tensorflow", "huggingface")
+}
 
 
 def get(name: str | None) -> Flavor:
@@ -20,7 +21,7 @@ def get(name: str | None) -> Flavor:
         raise ExperimentError(
             f"The model flavor {name!r} is unknown." if name else "An experiment needs a model flavor.",
             f"This kit stores models of: {', '.join(_MODULES)}.",
-            'Pass model_flavor="sklearn"; os.environ["A360_IMAGE"] ends in the flavor of the workspace.',
+            'Pass model_flavor="sklearn", for example; os.environ["A360_IMAGE"] ends in the workspace\'s.',
         )
     flavor: Flavor = import_module(module).FLAVOR
     return flavor

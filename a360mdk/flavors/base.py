@@ -14,20 +14,20 @@ class InputSchema:
         names: feature names in training order; empty when unknown.
         types: signature type ("float", "text", ...) by feature name, where known.
         width: number of columns when given by the user.
-        exact: whether something behind it may tell values apart that float32 does not, so that the float64
-            form comes first.
         tensors: type and shape of one row by input name, of arrays and dicts of arrays; one array's name is
             empty.
         tokenizer, pipeline_name: what the experiment was given for a Hugging Face model.
+        exact: whether something behind it may tell values apart that float32 does not, so that the float64
+            form comes first.
     """
 
     names: Sequence[str] = ()
     types: Mapping[str, str] = field(default_factory=dict)
     width: int | None = None
-    exact: bool = False
     tensors: Mapping[str, tuple[str, tuple[int, ...]]] = field(default_factory=dict)
     tokenizer: Any = None
     pipeline_name: str | None = None
+    exact: bool = False
 
 
 @dataclass(frozen=True)
@@ -44,10 +44,11 @@ class Flavor(Protocol):
     Beside the members below a flavor may have these, which the functions of this module read:
 
     - ``answers_missing: bool``: whether its models can take missing values, see :func:`answers_missing`;
+    - ``tries_rows: bool``: whether only asking a model tells if it takes some rows, see :func:`tries_rows`;
+    - ``relative: float``: how far answers of its models may be apart, see :func:`relative`;
     - ``packages: tuple[str, ...]``: distributions whose versions a certificate names, see :func:`packages`;
     - ``probabilities(model, rows)``: of a classifier, see :func:`probabilities`;
-    - ``accepts(model, rows)``: whether a model takes rows that are not tables of :meth:`width` columns;
-    - ``as_rows(rows, schema)``: training rows (None when there are none) as the model takes them, see
+    - ``prepared_rows(model, rows, tokenizer)``: training rows as the model takes them, see
       :func:`prepared_rows`;
     - ``made_rows(model, schema)``: rows for a model without training rows, see :func:`made_rows`.
     """
@@ -79,6 +80,20 @@ def answers_missing(flavor: Flavor) -> bool:
     return bool(getattr(flavor, "answers_missing", False))
 
 
+def tries_rows(flavor: Flavor) -> bool:
+    """Whether the number of columns says too little of what a model takes: images, texts, chosen columns."""
+    return bool(getattr(flavor, "tries_rows", False))
+
+
+def relative(flavor: Flavor) -> float | None:
+    """By which share of itself a value may differ, where that is more than usual.
+
+    Networks add up many products in single precision, and each runtime adds in an order of its own.
+    """
+    found = getattr(flavor, "relative", None)
+    return None if found is None else float(found)
+
+
 def packages(flavor: Flavor) -> tuple[str, ...]:
     """Names of the distributions that train and convert: framework and converter."""
     return tuple(getattr(flavor, "packages", ()))
@@ -95,15 +110,13 @@ def probabilities(flavor: Flavor, model: Any, rows: Any) -> Any | None:
     return None if found is None else found(model, rows)
 
 
-def prepared_rows(flavor: Flavor, rows: Any, schema: InputSchema) -> Any:
-    """Return training rows as a model takes them, for example texts as the tokenizer's arrays."""
-    found = getattr(flavor, "as_rows", None)
-    return rows if found is None else found(rows, schema)
+def prepared_rows(flavor: Flavor, model: Any, rows: Any, tokenizer: Any) -> Any:
+    """Return training rows as the model takes them, for example texts as the tokenizer's arrays."""
+    found = getattr(flavor, "prepared_rows", None)
+    return rows if found is None else found(model, rows, tokenizer)
 
 
 def made_rows(flavor: Flavor, model: Any, schema: InputSchema) -> Any | None:
-    """Return rows made up from what is known of a model's input; None when that is too little."""
-    if hasattr(flavor, "as_rows"):
-        return flavor.as_rows(None, schema)
+    """Return rows made up from what a fitted model knows of its input; None when that is too little."""
     found = getattr(flavor, "made_rows", None)
     return None if found is None else found(model, schema)

@@ -36,6 +36,8 @@ class HuggingfaceFlavor:
     name = "huggingface"
     native_suffix: str | None = None
     answers_missing = False
+    relative = 1e-5
+    packages = ("transformers", "tokenizers", "torch", "onnxscript")
 
     def unwrap(self, model: Any) -> Any:
         """Return the model itself: of a pipeline or a trainer the one inside."""
@@ -57,42 +59,44 @@ class HuggingfaceFlavor:
         """Return None: texts have no columns."""
         return None
 
-    def as_rows(self, rows: Any, schema: InputSchema) -> dict[str, Any] | None:
-        """Return training data as the tokenizer gives it; sentences of our own where there is none.
+    def prepared_rows(self, model: Any, rows: Any, tokenizer: Any) -> Any:
+        """Return training data as the tokenizer gives it.
 
         Args:
+            model: what takes it.
             rows: texts (a list, an array, a Series, a frame with one column of text), an array of token
-                numbers, or the tokenizer's dict.
-            schema: with the experiment's tokenizer.
+                numbers, or the tokenizer's dict; all else is returned as it is.
+            tokenizer: the experiment's.
 
         Raises:
             RunError: texts, and no tokenizer to read them.
         """
-        tokenizer = schema.tokenizer
         if isinstance(rows, Mapping):
             return _completed({str(name): as_array(values) for name, values in rows.items()}, tokenizer)
         texts = _texts(rows)
         if texts is not None:
             return _tokenized(tokenizer, texts)
-        array = None if rows is None else as_array(rows)
-        if array is not None and array.ndim == 2 and array.dtype.kind in "iu":
+        array = as_array(rows)
+        if array.ndim == 2 and array.dtype.kind in "iu":
             return _completed({"input_ids": array}, tokenizer)
-        return _tokenized(tokenizer, list(_EXAMPLES)) if tokenizer is not None else None
+        return rows
 
-    def accepts(self, model: Any, rows: Any) -> bool:
-        """Say whether the model takes these rows, by asking for the first two."""
-        if not isinstance(rows, Mapping):
-            return False
-        try:
-            self.predict(model, {name: values[:2] for name, values in rows.items()})
-        except Exception:  # whatever a model raises on tokens it does not know
-            return False
-        return True
+    def made_rows(self, model: Any, schema: InputSchema) -> Any:
+        """Return sentences of our own, as the tokenizer gives them; made-up tokens where there is none."""
+        if schema.tokenizer is not None:
+            return _tokenized(schema.tokenizer, list(_EXAMPLES))
+        return _made_up(model, _input_names(model, schema), len(_EXAMPLES))
 
     def predict(self, model: Any, rows: Any) -> tuple[Any, bool]:
-        """Return the first raw output (logits) in evaluation mode; never labels."""
+        """Return the first raw output (logits) in evaluation mode; never labels.
+
+        Raises:
+            ValueError: rows that are no tokens.
+        """
         import torch
 
+        if not isinstance(rows, Mapping):
+            raise ValueError("a transformers model takes what its tokenizer gives")
         names = _taken(model)
         mode = model.training
         model.eval()

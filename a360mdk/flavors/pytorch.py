@@ -25,6 +25,9 @@ class PytorchFlavor:
     name = "pytorch"
     native_suffix: str | None = ".pt"
     answers_missing = False
+    relative = 1e-5
+    tries_rows = True
+    packages = ("torch", "onnxscript")
 
     def unwrap(self, model: Any) -> Any:
         """Return the module itself: of one wrapped for several devices, or compiled, the one inside."""
@@ -55,14 +58,6 @@ class PytorchFlavor:
             if isinstance(getattr(first, attribute, None), int):
                 return int(getattr(first, attribute))
         return None
-
-    def accepts(self, model: Any, rows: Any) -> bool:
-        """Say whether the module takes these rows, by asking for the first two."""
-        try:
-            self.predict(model, _head(rows))
-        except Exception:  # whatever forward raises on rows it was not made for
-            return False
-        return True
 
     def predict(self, model: Any, rows: Any) -> tuple[Any, bool]:
         """Return the first output, in evaluation mode; never labels."""
@@ -258,12 +253,6 @@ def _tensor(values: Any) -> Any:
 
 def _plain(array: Any) -> Any:
     return array.astype(float) if array.dtype == object else array
-
-
-def _head(rows: Any) -> Any:
-    if isinstance(rows, Mapping):
-        return {name: values[:EXAMPLE_ROWS] for name, values in rows.items()}
-    return rows[:EXAMPLE_ROWS]
 
 
 def _described(inputs: Sequence[_Input]) -> str:

@@ -39,6 +39,9 @@ class TensorflowFlavor:
     name = "tensorflow"
     native_suffix: str | None = ".keras"
     answers_missing = False
+    relative = 1e-5
+    tries_rows = True
+    packages = ("tensorflow", "tensorflow-cpu", "keras", "tf2onnx")
 
     def unwrap(self, model: Any) -> Any:
         """Return the model itself."""
@@ -66,23 +69,17 @@ class TensorflowFlavor:
             return None
         return shapes[0][0] if len(shapes) == 1 and len(shapes[0]) == 1 else None
 
-    def accepts(self, model: Any, rows: Any) -> bool:
-        """Say whether the model takes these rows, by their shapes and by asking for the first two."""
-        try:
-            inputs = _inputs_of(model)
-            arrays = [array[:2] for array in _arrays(inputs, rows)]
-            for array, shape in zip(arrays, inputs.shapes, strict=True):
-                if len(array.shape) != len(shape) + 1:
-                    return False
-            _answer(model, inputs, arrays)
-        except Exception:  # whatever layers raise on rows they were not made for
-            return False
-        return True
-
     def predict(self, model: Any, rows: Any) -> tuple[Any, bool]:
-        """Return the first output; never labels."""
+        """Return the first output; never labels.
+
+        Raises:
+            ValueError: rows of another shape than the model was fitted on, which Keras might stretch.
+        """
         inputs = _inputs_of(model)
-        return _answer(model, inputs, _arrays(inputs, rows)), False
+        arrays = _arrays(inputs, rows)
+        if any(len(a.shape) != len(s) + 1 for a, s in zip(arrays, inputs.shapes, strict=True)):
+            raise ValueError(f"the model takes rows of the shapes {inputs.shapes}")
+        return _answer(model, inputs, arrays), False
 
     def conversions(self, model: Any, schema: InputSchema) -> Iterator[Conversion]:
         """Yield the one graph there is, for any number of rows."""

@@ -75,17 +75,20 @@ def start_workspace(
     progress: Progress = quiet,
     made_known: Callable[[Record], None] = lambda made: None,
     memory: str = "1Gi",
+    flavor: str = "",
 ) -> Record:
     """A new workspace, started; returns when JupyterLab answers.
 
-    ``made_known`` gets it as soon as it exists, to be able to stop it when the start is broken off.
+    ``made_known`` gets it as soon as it exists, to be able to stop it when the start is broken off. The image
+    is the platform's usual one, or that of a ``flavor``.
 
     Raises
     ------
     DemoError
         When it does not start, with what the platform says about it.
     """
-    image = person.api("GET", "/images")["items"][0]
+    images = person.api("GET", "/images")["items"]
+    image = next(image for image in images if flavor in ("", image["flavor"]))
     if not image["ready"]:
         progress("building the image's environment, once")
     made = person.api(

@@ -4,6 +4,7 @@ The environment is the one a workspace of that flavor gets, made by the platform
 workspace's overlay on it, into which pytest is installed as people install packages.
 """
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -19,21 +20,27 @@ ROOT = HERE.parents[1]
 
 def run(flavor: str) -> int:
     """Run one flavor's tests; pytest's exit code."""
-    image = ensure_image(IMAGES, catalogue().image(flavor), lambda line: print(f"{flavor}: {line}"))
+    image = catalogue().image(flavor)
+    built = ensure_image(IMAGES, image, lambda line: print(f"{flavor}: {line}"))
     with tempfile.TemporaryDirectory() as home:
-        overlay = ensure_overlay(image, Path(home))
+        overlay = ensure_overlay(built, Path(home))
         install = [str(overlay / "bin" / "pip"), "install", "--quiet", "pytest>=9", "pytest-timeout>=2.4"]
         subprocess.run(install, check=True)
+        search = os.pathsep.join(
+            [str(overlay / "bin"), str(built / "bin"), os.environ.get("PATH", os.defpath)]
+        )
+        environment = {**os.environ, "A360_IMAGE": image.name, "PATH": search}
+        modules = [path for path in (HERE / "test_image.py", HERE / f"test_{flavor}.py") if path.exists()]
         tests = [str(overlay / "bin" / "python"), "-m", "pytest", "-m", "flavors", "-p", "no:cacheprovider"]
-        return subprocess.run([*tests, str(HERE / f"test_{flavor}.py")], cwd=ROOT).returncode
+        return subprocess.run([*tests, *map(str, modules)], cwd=ROOT, env=environment).returncode
 
 
 def main() -> int:
     """Run those named, or all."""
-    known = sorted(path.stem.removeprefix("test_") for path in HERE.glob("test_*.py"))
+    known = [image.flavor for image in catalogue().images]
     wanted = sys.argv[1:] or known
     if unknown := set(wanted) - set(known):
-        print(f"There are no tests of {', '.join(sorted(unknown))}; there are: {', '.join(known)}.")
+        print(f"There is no image of {', '.join(sorted(unknown))}; there are: {', '.join(known)}.")
         return 2
     return max([run(flavor) for flavor in wanted])
 

@@ -5,8 +5,10 @@ import io
 from pathlib import Path
 from typing import Any
 
-from a360mdk import parity, signature
+from a360mdk import certifying, signature
+from a360mdk.certifying import Subject
 from a360mdk.flavors.base import Flavor, InputSchema
+from a360mdk.parity import Parity
 from a360runtime import ONNXModel
 
 
@@ -19,21 +21,20 @@ def schema_of(train_features: Any, **more: Any) -> InputSchema:
 
 
 def converted(
-    flavor: Flavor, model: Any, train_features: Any, **more: Any
-) -> tuple[ONNXModel, parity.Parity]:
-    """The graph of a model, and how its answers compare on the training data; it has to pass."""
-    schema = schema_of(train_features, **more)
-    taken = parity.sample(train_features)
-    if hasattr(flavor, "as_rows"):
-        taken = parity.prepared(flavor, taken, schema)
+    flavor: Flavor, model: Any, train_features: Any, tokenizer: Any = None, **more: Any
+) -> tuple[ONNXModel, Parity]:
+    """The graph of a model, and how its answers compare as a run closes; it has to pass."""
     fitted = flavor.unwrap(model)
-    answered = parity.answered(flavor, fitted, taken)
-    assert answered is not None, "the model does not take its own training data"
-    (conversion,) = flavor.conversions(fitted, schema)
-    result = parity.compare(conversion.graph, answered)
-    assert result.passed, result
-    assert result.rows == len(answered.positions)
-    return ONNXModel.from_bytes(conversion.graph), result
+    schema = schema_of(train_features, tokenizer=tokenizer, **more)
+    subject = Subject(flavor, fitted, None, schema, schema, train_features, tokenizer)
+    chosen = certifying.choose(subject)
+    assert chosen.model is not None
+    assert chosen.certificate is not None, "the model does not take its own training data"
+    (check,) = chosen.certificate.checks
+    assert check.parity.passed
+    assert check.parity.made == (train_features is None)
+    assert set(flavor.packages) & set(chosen.certificate.versions)
+    return ONNXModel.from_bytes(chosen.model), check.parity
 
 
 def reloaded(flavor: Flavor, model: Any, folder: Path) -> Any:

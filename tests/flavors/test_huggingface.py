@@ -14,7 +14,7 @@ transformers = pytest.importorskip(
 import torch  # noqa: E402
 from tokenizers import Tokenizer, models, pre_tokenizers, processors  # noqa: E402
 
-from a360mdk import parity  # noqa: E402
+from a360mdk import parity, samples  # noqa: E402
 from a360mdk.exceptions import ArtifactError, RunError  # noqa: E402
 from a360mdk.flavors import get  # noqa: E402
 from a360mdk.flavors.base import InputSchema  # noqa: E402
@@ -148,11 +148,9 @@ def test_training_data_may_be_tokenized_already() -> None:
 
 
 def test_without_training_data_sentences_of_our_own_are_compared() -> None:
-    schema = InputSchema(tokenizer=tokenizer())
-    taken = parity.prepared(HUGGINGFACE, parity.sample(None), schema)
-    assert taken.rows is not None
-    assert len(taken.positions) == len(taken.rows["input_ids"]) > 1
-    assert HUGGINGFACE.as_rows(None, InputSchema()) is None
+    for known in (tokenizer(), None):
+        _, result = converted(HUGGINGFACE, classifier(), None, tokenizer=known)
+        assert result.rows == 4
 
 
 def test_pipelines_and_trainers_are_unwrapped() -> None:
@@ -200,14 +198,14 @@ def test_what_cannot_be_stored_is_refused_by_name() -> None:
     with pytest.raises(RunError, match="BartForConditionalGeneration cannot be stored"):
         next(HUGGINGFACE.conversions(summariser, InputSchema()))
     with pytest.raises(RunError, match="there is no tokenizer to read it"):
-        HUGGINGFACE.as_rows(TEXTS, InputSchema())
+        HUGGINGFACE.prepared_rows(classifier(), TEXTS, None)
     unpadded = tokenizer()
     unpadded.pad_token = None
     with pytest.raises(RunError, match=r"set tokenizer\.pad_token"):
-        HUGGINGFACE.as_rows(TEXTS, InputSchema(tokenizer=unpadded))
+        HUGGINGFACE.prepared_rows(classifier(), TEXTS, unpadded)
 
 
 def test_tokens_a_model_does_not_know_are_no_rows_of_its() -> None:
     rows = {"input_ids": np.full((2, 5), 9999), "attention_mask": np.ones((2, 5), dtype="int64")}
-    assert not HUGGINGFACE.accepts(classifier(), rows)
-    assert not HUGGINGFACE.accepts(classifier(), np.zeros((2, 5)))
+    for given in (rows, np.zeros((2, 5))):
+        assert parity.ask(HUGGINGFACE, classifier(), samples.sampled(given)) is None

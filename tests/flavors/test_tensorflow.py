@@ -16,6 +16,7 @@ keras = pytest.importorskip("keras", reason="needs the environment of an image: 
 
 import tensorflow as tf  # noqa: E402
 
+from a360mdk import parity, samples  # noqa: E402
 from a360mdk.exceptions import ArtifactError, RunError  # noqa: E402
 from a360mdk.flavors import get  # noqa: E402
 from a360mdk.flavors.base import InputSchema  # noqa: E402
@@ -231,8 +232,8 @@ def test_what_is_no_fitted_model_is_refused() -> None:
         TENSORFLOW.unwrap(layers.Dense(3))
     with pytest.raises(RunError, match="neither fitted nor given an Input layer"):
         TENSORFLOW.unwrap(without_input())
-    assert not TENSORFLOW.accepts(functional(), X[:, :3])
-    assert not TENSORFLOW.accepts(functional(), [["a"] * 6])
+    for rows in (X[:, :3], X[0], np.array([["a"] * 6], dtype=object)):
+        assert parity.ask(TENSORFLOW, functional(), samples.at(rows, [0])) is None
     assert TENSORFLOW.width(functional()) == 6
     assert schema_of(X).tensors == {"": ("float64", (6,))}
 

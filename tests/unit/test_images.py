@@ -50,6 +50,44 @@ def test_lock_is_what_the_packages_ask_for() -> None:
             assert requirement.specifier.contains(locked[requirement.name.lower()]), text
 
 
+LIBRARIES = """
+altair beautifulsoup4 bokeh dask h5py ipython joblib jupyterlab matplotlib nbconvert nbdime numba numpy
+onnx onnxruntime pandas pypandoc-binary patsy pillow pip pyarrow scikit-image scikit-learn scipy seaborn
+"""
+FRAMEWORKS = {
+    "sklearn": "scikit-learn",
+    "xgboost": "xgboost-cpu",
+    "pytorch": "torch",
+    "tensorflow": "tensorflow-cpu",
+    "huggingface": "transformers",
+}
+
+
+@pytest.mark.row("M009", "M010")
+def test_every_framework_has_an_image_and_every_image_the_libraries_people_expect() -> None:
+    """Left out is what is no package of Python: conda, mamba, and libraries that wheels hold inside."""
+    by_flavor = {image.flavor: image for image in catalogue().images}
+    assert set(by_flavor) == set(FRAMEWORKS)
+    for flavor, image in by_flavor.items():
+        locked = {line.partition("==")[0] for line in image.lock.read_text().splitlines() if "==" in line}
+        assert {*LIBRARIES.split(), FRAMEWORKS[flavor]} <= locked, flavor
+        parts = image.name.split("-")
+        assert (parts[-2] if flavor == "huggingface" else parts[-1]) == flavor
+
+
+def test_the_image_of_the_default_size_comes_first() -> None:
+    known = catalogue()
+    assert known.images[0].name == known.profiles[0].image
+
+
+def test_folders_of_wheels_that_pip_knows_are_known_to_uv(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("UV_FIND_LINKS", raising=False)
+    monkeypatch.setenv("PIP_FIND_LINKS", "/some/wheels https://wheels.example.org/cpu")
+    assert environments.uv_environment()["UV_FIND_LINKS"] == "/some/wheels,https://wheels.example.org/cpu"
+    monkeypatch.setenv("UV_FIND_LINKS", "/others")
+    assert environments.uv_environment()["UV_FIND_LINKS"] == "/others"
+
+
 def test_key_follows_lock_and_kit(image: Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = image_key(image)
     assert image_key(image) == before
@@ -111,6 +149,35 @@ def test_pip_in_a_workspace_changes_that_workspace_alone(environment: Path, tmp_
     assert run(here / "bin" / "python", "-c", "import tiny_a360; print(tiny_a360.value)") == "42"
     missing = subprocess.run([there / "bin" / "python", "-c", "import tiny_a360"], capture_output=True)
     assert missing.returncode == 1
+
+
+@pytest.mark.row("M011")
+def test_conda_lists_what_pip_lists_and_says_what_to_do_instead(environment: Path, tmp_path: Path) -> None:
+    kit = environments._site_packages(environment) / "a360mdk"
+    kit.mkdir()
+    (kit / "__init__.py").touch()
+    (kit / "conda.py").write_text(Path(environments.SOURCE, "a360mdk", "conda.py").read_text())
+    overlay = ensure_overlay(environment, tmp_path / "home")
+    run(
+        overlay / "bin" / "pip",
+        "install",
+        "--no-index",
+        "--quiet",
+        wheel(tmp_path, "tiny_a360", "value = 42"),
+    )
+    listed = run(overlay / "bin" / "conda", "list")
+    assert listed.startswith(f"# packages in environment at {overlay}")
+    assert {line.split()[0] for line in listed.splitlines() if line[0] != "#"} >= {
+        "pip",
+        "python",
+        "tiny_a360",
+    }
+    assert "pip " not in run(overlay / "bin" / "mamba", "list", "tiny*")
+    refused = subprocess.run(
+        [overlay / "bin" / "conda", "install", "-y", "numpy"], capture_output=True, text=True
+    )
+    assert refused.returncode == 1
+    assert "Use: pip install numpy" in refused.stderr
 
 
 def test_overlay_outlives_a_change_of_image(environment: Path, tmp_path: Path) -> None:
