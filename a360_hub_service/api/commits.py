@@ -12,7 +12,7 @@ from ..services import commits, restoring, versions
 from ..services.commits import Change, CommitSpec
 from .key_locks import LOCKS
 from .routing import AsyncCall, Form, View
-from .texts import Whole
+from .texts import Dimension
 from .versions import At, CommitView, Message
 
 Key = Annotated[str, Field(min_length=1, max_length=1024)]
@@ -30,7 +30,7 @@ class ChangeForm(Form):
 
     key: Key
     sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$")
-    size: Whole | None = Field(None, ge=0, lt=2**53, description="Bytes of the content.")
+    size: Dimension | None = Field(None, description="Bytes of the content.")
     etag: str | None = Field(
         None,
         max_length=256,
