@@ -148,6 +148,29 @@ def workers(server: Server) -> list[psutil.Process]:
     ]
 
 
+@pytest.mark.row("M063")
+def test_a_captured_notebook_may_train_and_log_models(
+    workspace: Workspace, server: Server, experiment: Any
+) -> None:
+    path = notebook(
+        workspace.home / "trains.ipynb",
+        "from a360mdk import A360AI\n"
+        "from sklearn.linear_model import LinearRegression\n"
+        "X, y = [[1.0], [2.0], [4.0]], [2.0, 4.0, 8.0]\n"
+        "model = A360AI().get_or_create_model('tides')\n"
+        "trained = model.get_or_create_experiment('Trained', 'sklearn', X, y)",
+        "with trained.run_experiment() as run:\n    run.log_model(LinearRegression().fit(X, y))",
+        "print(run.id)",
+    )
+    capture = workspace.ai.capture(path, wait=True)
+    said = printed(stored(workspace, capture)[1]["executed_notebook"]).split()
+    run = ok(workspace.client.get(f"/runs/{said[-1]}"))
+    names = {each["name"]: each["size"] for each in run["artifacts"]}
+    assert {"trained_model", "trained_model_native", "model_training_notebook"} == set(names)
+    assert names["model_training_notebook"] == path.stat().st_size
+    assert run["id"] != capture.run_id
+
+
 def test_a_failing_cell_keeps_what_came_before_it(
     workspace: Workspace, server: Server, experiment: Any
 ) -> None:
@@ -361,6 +384,7 @@ def test_what_cannot_be_captured_is_refused_with_the_reason(
         capture(path)
 
 
+@pytest.mark.long
 def test_many_wait_for_their_turn_and_may_be_cancelled_before_it(
     workspace: Workspace, server: Server, experiment: Any
 ) -> None:
