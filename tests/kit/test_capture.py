@@ -328,6 +328,27 @@ def test_the_service_may_be_away_at_the_end(
     assert stored(workspace, capture)[0]["status"] == "finished"
 
 
+def test_a_run_that_somebody_else_closed_is_left_alone(
+    workspace: Workspace, server: Server, experiment: Any
+) -> None:
+    go = workspace.home / "closed"
+    notebook(
+        workspace.home / "closed.ipynb",
+        "print('begun')",
+        f"import time\nwhile not __import__('pathlib').Path({str(go)!r}).exists(): time.sleep(0.05)",
+    )
+    capture = begun(workspace.ai.capture("closed.ipynb"))
+    body = {"status": "failed", "error": "Closed by hand"}
+    closed = ok(workspace.client.post(f"/runs/{capture.run_id}/finish", json=body))
+    go.touch()
+    ended(capture)
+    assert (capture.state, capture.error["name"]) == ("failed", "NotStored")
+    assert "closed as failed already" in capture.reason
+    assert ok(workspace.client.get(f"/runs/{capture.run_id}")) == closed
+    assert not [file for file in workspace.files() if capture.run_id in file]
+    assert printed(Path(capture.save_notebook()).read_text()) == "begun\n"
+
+
 def test_a_data_repo_that_takes_nothing_fails_the_run_and_keeps_the_notebook(
     workspace: Workspace, server: Server, experiment: Any
 ) -> None:
