@@ -98,7 +98,7 @@ BEYOND_SCHEMA: dict[str, dict[str, str]] = {
         "run_id": "names a finished run of the experiment",
     },
     "POST /runs/{run_id}/finish": {
-        "artifacts": "are all different, and none of a failed run",
+        "artifacts": "are all different, and of a failed run only its records",
         "artifacts.*": "is a file that the data repo holds",
         "error": "is told of failed runs only",
         "certificate": "is about the artifacts, and about none of a failed run",

@@ -13,7 +13,7 @@ from a360_hub_service.api.notebooks import SANDBOX
 from a360_hub_service.backends.notebooks import LARGEST
 from tests.support.chromium import chromium
 from tests.support.lab import Lab, ok
-from tests.support.service import ServiceProcess
+from tests.support.service import ServiceProcess, wait_for
 
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 EVIL = "http://evil.invalid"
@@ -175,6 +175,7 @@ class Raw(http.server.BaseHTTPRequestHandler):
         """Say nothing."""
 
 
+@pytest.mark.long
 def test_a_browser_runs_and_loads_nothing_of_it(lab: Lab) -> None:
     artifact = stored(lab, hostile())
     with chromium() as tab:
@@ -193,7 +194,7 @@ def test_a_browser_runs_and_loads_nothing_of_it(lab: Lab) -> None:
         try:
             url = f"http://127.0.0.1:{server.server_address[1]}/"
             tab.open(f"{url}bare")
-            assert tab.value("document.title") == "hacked"  # it would, without the headers
+            wait_for(lambda: tab.value("document.title") == "hacked")  # it would, without the headers
             tab.open(url)
             tab.value("document.getElementById('trap').click()")
             tab.settle()

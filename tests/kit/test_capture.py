@@ -148,6 +148,29 @@ def workers(server: Server) -> list[psutil.Process]:
     ]
 
 
+@pytest.mark.row("M063")
+def test_a_captured_notebook_may_train_and_log_models(
+    workspace: Workspace, server: Server, experiment: Any
+) -> None:
+    path = notebook(
+        workspace.home / "trains.ipynb",
+        "from a360mdk import A360AI\n"
+        "from sklearn.linear_model import LinearRegression\n"
+        "X, y = [[1.0], [2.0], [4.0]], [2.0, 4.0, 8.0]\n"
+        "model = A360AI().get_or_create_model('tides')\n"
+        "trained = model.get_or_create_experiment('Trained', 'sklearn', X, y)",
+        "with trained.run_experiment() as run:\n    run.log_model(LinearRegression().fit(X, y))",
+        "print(run.id)",
+    )
+    capture = workspace.ai.capture(path, wait=True)
+    said = printed(stored(workspace, capture)[1]["executed_notebook"]).split()
+    run = ok(workspace.client.get(f"/runs/{said[-1]}"))
+    names = {each["name"]: each["size"] for each in run["artifacts"]}
+    assert {"trained_model", "trained_model_native", "model_training_notebook"} == set(names)
+    assert names["model_training_notebook"] == path.stat().st_size
+    assert run["id"] != capture.run_id
+
+
 def test_a_failing_cell_keeps_what_came_before_it(
     workspace: Workspace, server: Server, experiment: Any
 ) -> None:
@@ -305,6 +328,27 @@ def test_the_service_may_be_away_at_the_end(
     assert stored(workspace, capture)[0]["status"] == "finished"
 
 
+def test_a_run_that_somebody_else_closed_is_left_alone(
+    workspace: Workspace, server: Server, experiment: Any
+) -> None:
+    go = workspace.home / "closed"
+    notebook(
+        workspace.home / "closed.ipynb",
+        "print('begun')",
+        f"import time\nwhile not __import__('pathlib').Path({str(go)!r}).exists(): time.sleep(0.05)",
+    )
+    capture = begun(workspace.ai.capture("closed.ipynb"))
+    body = {"status": "failed", "error": "Closed by hand"}
+    closed = ok(workspace.client.post(f"/runs/{capture.run_id}/finish", json=body))
+    go.touch()
+    ended(capture)
+    assert (capture.state, capture.error["name"]) == ("failed", "NotStored")
+    assert "closed as failed already" in capture.reason
+    assert ok(workspace.client.get(f"/runs/{capture.run_id}")) == closed
+    assert not [file for file in workspace.files() if capture.run_id in file]
+    assert printed(Path(capture.save_notebook()).read_text()) == "begun\n"
+
+
 def test_a_data_repo_that_takes_nothing_fails_the_run_and_keeps_the_notebook(
     workspace: Workspace, server: Server, experiment: Any
 ) -> None:
@@ -361,6 +405,7 @@ def test_what_cannot_be_captured_is_refused_with_the_reason(
         capture(path)
 
 
+@pytest.mark.long
 def test_many_wait_for_their_turn_and_may_be_cancelled_before_it(
     workspace: Workspace, server: Server, experiment: Any
 ) -> None:

@@ -35,7 +35,12 @@ class Tab:
             if message.get("id") == self._number:
                 assert "error" not in message, message
                 return dict(message["result"])
-            self.events.append(message)
+            if "method" in message:
+                self.events.append(message)
+            if message.get("method") == "Page.javascriptDialogOpening":
+                # It would keep the page, and every question about it, waiting.
+                dismiss = {"id": 0, "method": "Page.handleJavaScriptDialog", "params": {"accept": False}}
+                self._socket.send(json.dumps(dismiss))
 
     def open(self, url: str, headers: dict[str, str] | None = None) -> None:
         """Go to an address and wait until it is loaded."""
@@ -47,7 +52,12 @@ class Tab:
         wait_for(lambda: self._loaded(url), seconds=PATIENCE, message=f"{url} was not loaded")
 
     def _loaded(self, url: str) -> bool:
-        return bool(self.value("document.readyState === 'complete' && location.href !== 'about:blank'"))
+        try:  # the page before this one may still be there, or be going
+            return bool(
+                self.value(f"document.readyState === 'complete' && location.href === {json.dumps(url)}")
+            )
+        except AssertionError:
+            return False
 
     def value(self, expression: str) -> Any:
         """The value of an expression in the page; developers' tools may where the page's scripts may not."""
