@@ -164,7 +164,7 @@ class Model(Base):
 
         Args:
             experiment_name: unique in the model.
-            model_flavor: "sklearn".
+            model_flavor: for example "sklearn" or "xgboost".
             train_features: DataFrame or ndarray (rows, columns); gives input signature and baseline.
             train_target: Series, DataFrame or ndarray (rows,); gives output signature and target baseline.
             enable_drift_monitoring: compute and store baselines. False when left out.

@@ -69,10 +69,10 @@ class Difference:
 
     def document(self) -> dict[str, str]:
         """As a certificate holds it."""
-        return {
-            name: text if len(text := str(getattr(self, name))) <= 300 else text[:297] + "..."
-            for name in ("row", "column", "native", "onnx")
+        texts = {
+            name: str(getattr(self, name)).replace("\0", "") for name in ("row", "column", "native", "onnx")
         }
+        return {name: text if len(text) <= 300 else text[:297] + "..." for name, text in texts.items()}
 
 
 @dataclass(frozen=True)
