@@ -124,7 +124,7 @@ class TensorflowFlavor:
             file = Path(folder) / _FILE
             file.symlink_to(path.resolve())
             try:
-                return keras.saving.load_model(file, safe_mode=False)
+                return keras.saving.load_model(file, custom_objects=_own_classes(), safe_mode=False)
             except (TypeError, ValueError) as error:
                 raise ArtifactError(
                     "The native Keras model could not be loaded.",
@@ -132,6 +132,17 @@ class TensorflowFlavor:
                     "Define its own classes in this notebook first, each decorated with "
                     "@keras.saving.register_keras_serializable().",
                 ) from error
+
+
+def _own_classes() -> dict[str, Any]:
+    """Layers, models, losses and metrics that the notebook defines; Keras looks for them in packages only."""
+    import sys
+
+    import keras
+
+    kinds = (keras.Layer, keras.losses.Loss, keras.metrics.Metric)
+    defined = vars(sys.modules["__main__"]).items()
+    return {name: kind for name, kind in defined if isinstance(kind, type) and issubclass(kind, kinds)}
 
 
 def _inputs_of(model: Any) -> _Inputs:

@@ -241,7 +241,7 @@ def test_what_is_no_fitted_model_is_refused() -> None:
 @pytest.mark.row("M080")
 def test_a_class_unknown_to_the_notebook_is_asked_for(tmp_path: Path) -> None:
     code = """
-        import sys, keras
+        import sys, keras, numpy as np
         from a360mdk.flavors import get
         class Unknown(keras.layers.Layer):
             def call(self, x):
@@ -249,8 +249,13 @@ def test_a_class_unknown_to_the_notebook_is_asked_for(tmp_path: Path) -> None:
         with open(sys.argv[1], "wb") as sink:
             get("tensorflow").save(keras.Sequential([keras.Input((2,)), Unknown()]), sink)
     """
-    command = [sys.executable, "-c", textwrap.dedent(code), str(tmp_path / "native")]
+    again = """
+        from pathlib import Path
+        print(get("tensorflow").load(Path(sys.argv[1])).predict(np.array([[1.0, 2.0]]), verbose=0))
+    """
+    command = [sys.executable, "-c", textwrap.dedent(code) + textwrap.dedent(again), str(tmp_path / "native")]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+    assert "[[1. 2.]]" in done.stdout  # the notebook that defines the class needs no more
     with pytest.raises(ArtifactError, match="register_keras_serializable"):
         TENSORFLOW.load(tmp_path / "native")

@@ -237,3 +237,19 @@ def test_paths_of_notebooks(tmp_path: Path, monkeypatch: Any) -> None:
     assert notebooks.current_notebook() is None  # not saved yet
     (work / "train.ipynb").write_text("{}")
     assert notebooks.current_notebook() == work / "train.ipynb"
+
+
+def test_signatures_of_arrays_can_be_read_back() -> None:
+    inputs = {
+        "input_ids": np.zeros((4, 128), dtype="int64"),
+        "two words": np.zeros((4, 3, 8), dtype="float32"),
+    }
+    assert signature.tensors(signature.infer(inputs)) == {
+        "input_ids": ("int64", (128,)),
+        "two words": ("float32", (3, 8)),
+    }
+    assert signature.tensors(signature.infer(np.zeros((5, 26)))) == {"": ("float64", (26,))}
+    assert signature.tensors(signature.infer(np.zeros(5))) == {"": ("float64", ())}
+    assert signature.tensors("tensor: input float32 (3,)") == {"": ("float32", (3,))}
+    for other in ("gender big_integer, a (b) text", "unknown", "", None):
+        assert signature.tensors(other) == {}
