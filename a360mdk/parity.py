@@ -338,16 +338,16 @@ def _beyond(native: Any, onnx: Any, training: Any, relative: float) -> Any:
         warnings.simplefilter("ignore")  # a column that is missing everywhere has no spread
         spread = numpy.nanstd(numpy.where(numpy.isfinite(training), training, numpy.nan), axis=0)
         allowed = SPREAD * numpy.nan_to_num(spread) + relative * numpy.abs(native)
-        close = numpy.abs(onnx - native) <= numpy.maximum(allowed, _floor(native))
+        close = numpy.abs(onnx - native) <= numpy.maximum(allowed, _floor(training))
     same = (onnx == native) | (numpy.isnan(onnx) & numpy.isnan(native))
     return ~(close | same)
 
 
-def _floor(native: Any) -> float:
+def _floor(training: Any) -> float:
     """What single precision can hardly tell from nothing beside the largest of these values."""
     import numpy
 
-    finite = numpy.abs(native[numpy.isfinite(native)])
+    finite = numpy.abs(training[numpy.isfinite(training)])
     return 1e-9 * max(float(finite.max(initial=0.0)), 1e-3)
 
 

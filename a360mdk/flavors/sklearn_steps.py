@@ -2,7 +2,8 @@
 
 skl2onnx 1.20 leaves out the indicator of SimpleImputer and its own values for "missing", knows neither
 missing texts nor float64 there, takes categories that are numbers for whole ones, refuses rows with unknown
-categories where rare ones are put together, and rounds what an OrdinalEncoder stands beside.
+categories where rare ones are put together, rounds what an OrdinalEncoder stands beside, and divides rows of
+noughts by their length.
 
 Missing texts arrive as one word (see ``a360runtime.inputs``), whatever they were.
 """
@@ -13,20 +14,38 @@ from typing import Any
 import numpy
 
 MISSING_TEXT = "nan"
-_INT64, _FLOAT, _DOUBLE, _BOOL = 7, 1, 11, 9
+INT64, FLOAT, DOUBLE, BOOL = 7, 1, 11, 9
 
 
 def own_converters() -> tuple[dict[type, Any], dict[type, Any]]:
     """Return shape calculators and converters by class, for ``skl2onnx.convert_sklearn``."""
     from sklearn.impute import SimpleImputer
-    from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder
+    from sklearn.preprocessing import (
+        Normalizer,
+        OneHotEncoder,
+        OrdinalEncoder,
+        PolynomialFeatures,
+        PowerTransformer,
+    )
+
+    from a360mdk.flavors import sklearn_powers
 
     shapes: dict[type, Any] = {
         SimpleImputer: _imputed_shape,
         OneHotEncoder: _one_hot_shape,
         OrdinalEncoder: _ordinal_shape,
+        Normalizer: _normalized_shape,
+        PolynomialFeatures: sklearn_powers.polynomial_shape,
+        PowerTransformer: sklearn_powers.power_shape,
     }
-    converters: dict[type, Any] = {SimpleImputer: _imputer, OneHotEncoder: _one_hot, OrdinalEncoder: _ordinal}
+    converters: dict[type, Any] = {
+        SimpleImputer: _imputer,
+        OneHotEncoder: _one_hot,
+        OrdinalEncoder: _ordinal,
+        Normalizer: _normalizer,
+        PolynomialFeatures: sklearn_powers.polynomial,
+        PowerTransformer: sklearn_powers.power,
+    }
     if "xgboost" in sys.modules:  # a pipeline can end in one of its models only then
         from a360mdk.flavors.xgboost_steps import register
 
@@ -34,7 +53,7 @@ def own_converters() -> tuple[dict[type, Any], dict[type, Any]]:
     return shapes, converters
 
 
-class _Writer:
+class Writer:
     """Adds nodes to the graph under conversion.
 
     Args:
@@ -50,7 +69,7 @@ class _Writer:
         if StringTensorType in kinds and not self.text:
             raise RuntimeError(f"{type(operator.raw_operator).__name__} takes texts or numbers, not both.")
         self.double = DoubleTensorType in kinds
-        self.number = _DOUBLE if self.double else _FLOAT
+        self.number = DOUBLE if self.double else FLOAT
         self.dtype: Any = numpy.float64 if self.double else numpy.float32
 
     def node(self, kind: str, inputs: list[str], output: str | None = None, **attributes: Any) -> str:
@@ -77,7 +96,7 @@ class _Writer:
 
     def column(self, rows: str, positions: Any) -> str:
         """Some of the columns, still as a table."""
-        return self.node("Gather", [rows, self.constant(positions, _INT64)], axis=1)
+        return self.node("Gather", [rows, self.constant(positions, INT64)], axis=1)
 
     def beside(self, columns: list[str], kind: int) -> None:
         """The output of the whole: columns side by side, of one type."""
@@ -100,16 +119,16 @@ class _Writer:
         numbers = numpy.asarray(categories, dtype=self.dtype)
         gap = numpy.isnan(numpy.asarray(categories, dtype=float))
         equal = self.node("Equal", [column, self.constant(numpy.where(gap, 0, numbers)[None], self.number)])
-        found = self.node("Cast", [equal], to=_FLOAT)
-        found = self.node("Mul", [found, self.constant((~gap)[None].astype(float), _FLOAT)])
+        found = self.node("Cast", [equal], to=FLOAT)
+        found = self.node("Mul", [found, self.constant((~gap)[None].astype(float), FLOAT)])
         if gap.any():
-            absent = self.node("Cast", [self.node("IsNaN", [column])], to=_FLOAT)
+            absent = self.node("Cast", [self.node("IsNaN", [column])], to=FLOAT)
             found = self.node(
-                "Add", [found, self.node("Mul", [absent, self.constant(gap[None].astype(float), _FLOAT)])]
+                "Add", [found, self.node("Mul", [absent, self.constant(gap[None].astype(float), FLOAT)])]
             )
-        weights = self.constant((numpy.asarray(codes, dtype=float) - unknown)[:, None], _FLOAT)
+        weights = self.constant((numpy.asarray(codes, dtype=float) - unknown)[:, None], FLOAT)
         code = self.node("MatMul", [found, weights])
-        return self.node("Add", [self.node("Cast", [code], to=_INT64), self.constant([[unknown]], _INT64)])
+        return self.node("Add", [self.node("Cast", [code], to=INT64), self.constant([[unknown]], INT64)])
 
     def flags(self, codes: str, count: int, lenient: bool) -> str:
         """One column per code; an unknown one gives noughts, or is refused where it is not lenient."""
@@ -120,7 +139,7 @@ class _Writer:
             cats_int64s=list(range(count)),
             zeros=int(lenient),
         )
-        return self.node("Reshape", [table, self.constant([-1, count], _INT64)])
+        return self.node("Reshape", [table, self.constant([-1, count], INT64)])
 
 
 def _word(value: Any) -> str:
@@ -154,7 +173,7 @@ def _imputed_shape(operator: Any) -> None:
 
 
 def _imputer(scope: Any, operator: Any, container: Any) -> None:
-    imputer, write = operator.raw_operator, _Writer(scope, operator, container)
+    imputer, write = operator.raw_operator, Writer(scope, operator, container)
     rows = write.rows()
     if write.text:
         _impute_texts(imputer, write, rows)
@@ -175,7 +194,7 @@ def _imputer(scope: Any, operator: Any, container: Any) -> None:
     write.beside(columns, write.number)
 
 
-def _impute_texts(imputer: Any, write: _Writer, rows: str) -> None:
+def _impute_texts(imputer: Any, write: Writer, rows: str) -> None:
     if imputer.add_indicator:
         raise RuntimeError("SimpleImputer with add_indicator is converted for numbers only.")
     columns = []
@@ -186,13 +205,13 @@ def _impute_texts(imputer: Any, write: _Writer, rows: str) -> None:
             keys_strings=[_word(imputer.missing_values)], values_int64s=[1], default_int64=0,
         )  # fmt: skip
         value = _text_constant(write, str(imputer.statistics_[position]))
-        columns.append(write.node("Where", [write.node("Cast", [absent], to=_BOOL), value, column]))
+        columns.append(write.node("Where", [write.node("Cast", [absent], to=BOOL), value, column]))
     write.beside(columns, 0)
 
 
-def _text_constant(write: _Writer, text: str) -> str:
+def _text_constant(write: Writer, text: str) -> str:
     """A text to broadcast; initializers of skl2onnx hold no texts, so a mapping makes it of a number."""
-    nought = write.constant([[0]], _INT64)
+    nought = write.constant([[0]], INT64)
     return write.node(
         "LabelEncoder", [nought], op_domain="ai.onnx.ml", op_version=2,
         keys_int64s=[0], values_strings=[text], default_string=text,
@@ -239,7 +258,7 @@ def _one_hot_shape(operator: Any) -> None:
 
 
 def _one_hot(scope: Any, operator: Any, container: Any) -> None:
-    encoder, write = operator.raw_operator, _Writer(scope, operator, container)
+    encoder, write = operator.raw_operator, Writer(scope, operator, container)
     rows = write.rows()
     columns = []
     for position, kept in enumerate(_width(encoder)):
@@ -253,7 +272,7 @@ def _one_hot(scope: Any, operator: Any, container: Any) -> None:
         known = write.known(write.column(rows, [position]), encoder.categories_[position], codes, unknown)
         table = write.flags(known, count, lenient)
         columns.append(table if len(kept) == count else write.column(table, kept))
-    write.beside(columns, _FLOAT)
+    write.beside(columns, FLOAT)
 
 
 def _ordinal_shape(operator: Any) -> None:
@@ -266,7 +285,7 @@ def _ordinal_shape(operator: Any) -> None:
 
 
 def _ordinal(scope: Any, operator: Any, container: Any) -> None:
-    encoder, write = operator.raw_operator, _Writer(scope, operator, container)
+    encoder, write = operator.raw_operator, Writer(scope, operator, container)
     rows = write.rows()
     columns = []
     for position, categories in enumerate(encoder.categories_):
@@ -283,9 +302,34 @@ def _ordinal(scope: Any, operator: Any, container: Any) -> None:
             known = write.node("ArgMax", [write.flags(known, len(values), lenient=False)], axis=1, keepdims=1)
         else:
             write_values, shift = numpy.append([encoder.unknown_value], values), 1
-        place = write.node("Add", [known, write.constant([[shift]], _INT64)])
-        flat = write.node("Reshape", [place, write.constant([-1], _INT64)])
+        place = write.node("Add", [known, write.constant([[shift]], INT64)])
+        flat = write.node("Reshape", [place, write.constant([-1], INT64)])
         table = write.constant(numpy.asarray(write_values, dtype=float), write.number)
         found = write.node("Gather", [table, flat], axis=0)
-        columns.append(write.node("Reshape", [found, write.constant([-1, 1], _INT64)]))
+        columns.append(write.node("Reshape", [found, write.constant([-1, 1], INT64)]))
     write.beside(columns, write.number)
+
+
+# Normalizer
+
+
+def _normalized_shape(operator: Any) -> None:
+    from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType
+
+    double = any(isinstance(variable.type, DoubleTensorType) for variable in operator.inputs)
+    width = sum(variable.type.shape[1] for variable in operator.inputs)
+    kind = DoubleTensorType if double else FloatTensorType
+    operator.outputs[0].type = kind([operator.inputs[0].type.shape[0], width])
+
+
+def _normalizer(scope: Any, operator: Any, container: Any) -> None:
+    write = Writer(scope, operator, container)
+    rows, norm = write.rows(), operator.raw_operator.norm
+    axes = write.constant([1], INT64)
+    sizes = write.node("Mul", [rows, rows]) if norm == "l2" else write.node("Abs", [rows])
+    length = write.node("ReduceMax" if norm == "max" else "ReduceSum", [sizes, axes], keepdims=1)
+    if norm == "l2":
+        length = write.node("Sqrt", [length])
+    nothing = write.node("Equal", [length, write.constant(0.0, write.number)])
+    divisor = write.node("Where", [nothing, write.constant(1.0, write.number), length])
+    write.beside([write.node("Div", [rows, divisor])], write.number)

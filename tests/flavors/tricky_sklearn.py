@@ -259,6 +259,28 @@ PIPELINES = [
         "quantiles", make_pipeline(QuantileTransformer(n_quantiles=50), LogisticRegression()), NUMBERS, FLAGS
     ),
     Case("powers", make_pipeline(PowerTransformer(), LogisticRegression()), NUMBERS, FLAGS),
+    Case(
+        "powers of positive values",
+        make_pipeline(PowerTransformer(method="box-cox"), forest()),
+        np.abs(NUMBERS) + 0.1,
+        FLAGS,
+    ),
+    Case(
+        "powers before thresholds that lie on the very values",
+        make_pipeline(PowerTransformer(), HistGradientBoostingClassifier(max_iter=10)),
+        INCOMPLETE,
+        FLAGS,
+        refused="answers differently",
+        held_out=gaps,
+    ),
+    Case(
+        "products of columns before trees",
+        make_pipeline(
+            PolynomialFeatures(2, interaction_only=True), GradientBoostingRegressor(n_estimators=20)
+        ),
+        STAMPS,
+        VALUES,
+    ),
     Case("clipped ranges", make_pipeline(MinMaxScaler(clip=True), LogisticRegression()), NUMBERS, FLAGS),
     Case("robust scaling", make_pipeline(RobustScaler(), SVC()), NUMBERS, FLAGS),
     Case("rows of length one", make_pipeline(Normalizer(), forest()), NUMBERS, FLAGS),
