@@ -292,6 +292,7 @@ class Run(Base):
         # Named by the user, or else what this kernel has read, with the commits.
         interface = self._experiment.a360ai if self._experiment is not None else None
         dataset = self.dataset or (interface.data_read if interface is not None else None)
+        self._load({"dataset": dataset})
         return document if dataset is None else {**document, "dataset": str(dataset)}
 
     def report_failure(self, error: BaseException) -> bool:

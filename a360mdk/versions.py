@@ -2,13 +2,13 @@
 
 import contextlib
 import uuid
-from abc import ABC
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from a360mdk.client import Client, Unreachable, decode, unreachable_text
-from a360mdk.exceptions import DataRepoError, DatasetError
+from a360mdk.exceptions import DataRepoError, DatasetError, FileSystemError
 from a360mdk.progress import Meter, watched
 from a360mdk.transfer import HashingWriter, Stored
 from a360mdk.writing import content_key
@@ -39,9 +39,9 @@ class Versions(ABC):
     a360ai: "A360AI | None"
 
     @property
+    @abstractmethod
     def filesystem(self) -> "FileSystem":
         """Files of the repo."""
-        raise NotImplementedError
 
     # Looking
 
@@ -249,10 +249,21 @@ class Versions(ABC):
         commit = found["commit_id"] if found else None
         if commit is None:
             missing(key)
-        opened = self.filesystem.get_object(content_key(found["sha256"]) if found and commit else key)
+        opened = self._open_content(key, found["sha256"] if found and commit else None, at)
         if self.a360ai is not None and found:
             self.a360ai.remember_read(self, key, commit or UNCOMMITTED)
         return opened
+
+    def _open_content(self, key: str, sha256: str | None, at: str | None) -> Any:
+        if sha256 is None:
+            return self.filesystem.get_object(key)
+        try:
+            return self.filesystem.get_object(content_key(sha256))
+        except FileSystemError as error:
+            if error.code != "code 100" or at is not None:
+                raise
+            # Somebody removed what the platform keeps; the file itself is still there.
+            return self.filesystem.get_object(key)
 
     def tree(self, at: str, folder: str) -> Iterator[dict[str, Any]]:
         """Yield the files of a folder as of a commit, as the service has them.

@@ -1,6 +1,7 @@
 """Versions of data repos from a notebook: in a folder and in a bucket, on both databases."""
 
 import secrets
+import shutil
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +13,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from a360mdk import A360AI, DataRepo
-from a360mdk.exceptions import DataRepoError, DatasetError
+from a360mdk.exceptions import DataRepoError, DatasetError, FileSystemError
 from a360mdk.writing import content_key
 from tests.kit.conftest import Workspace
 from tests.kit.s3_repo import use_bucket
@@ -198,6 +199,7 @@ def test_a_run_keeps_what_it_read(repo: Repo) -> None:
     experiment = model.get_or_create_experiment("e", "sklearn", train[["x", "z"]], train.y)
     with experiment.run_experiment() as run:
         run.log_model(LogisticRegression().fit(train[["x", "z"]], train.y))
+    assert run.dataset == f"train.parquet@{commit}"
     with experiment.run_experiment() as run:
         ai.load_dataset("extra.csv")
         run.log_metrics({"score": 1})
@@ -254,6 +256,15 @@ def test_a_content_is_sent_and_kept_once(repo: Repo) -> None:
     assert entry == content_key(entry.rpartition("/")[2])
     ai.restore(ai.list_commits().id.iloc[-1])
     assert repo.contents() == kept
+
+
+def test_a_file_is_read_though_what_is_kept_was_removed(workspace: Workspace) -> None:
+    ai = workspace.ai
+    ai.write_dataset(ONE, "x.csv")
+    shutil.rmtree(workspace.repo_folder / ".a360")
+    pd.testing.assert_frame_equal(ai.load_dataset("x.csv"), ONE)
+    with pytest.raises(FileSystemError, match="code 100"):
+        ai.load_dataset("x.csv", at="main")
 
 
 def test_a_data_repo_of_ones_own_has_no_versions(tmp_path: Any) -> None:
