@@ -19,6 +19,7 @@ from papermill.log import logger
 
 ENGINE = "a360"
 SAVE_SECONDS = 10
+LONGEST_MESSAGE = 1000
 DEFAULT_KERNEL = "python3"
 
 Tell = Callable[..., None]
@@ -137,14 +138,14 @@ def execute(
     except PapermillExecutionError as error:
         failed: dict[str, Any] | None = {
             "name": error.ename,
-            "message": str(error.evalue),
+            "message": str(error.evalue)[:LONGEST_MESSAGE],
             "cell": error.cell_index + 1,
         }
     except (Stopped, DeadKernelError) as error:
         name, message = _why(error)
         return {"name": name, "message": message, "cell": _broken_cell(executed)}
     except Exception as error:
-        return {"name": type(error).__name__, "message": str(error), "cell": None}
+        return {"name": type(error).__name__, "message": str(error)[:LONGEST_MESSAGE], "cell": None}
     else:
         failed = None
     # Papermill's last word, with a mark at the cell that failed; saved whole here, unlike there.

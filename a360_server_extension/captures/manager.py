@@ -239,6 +239,7 @@ class Captures:
         """Keep one worker warm, and that not for ever."""
         loop = asyncio.get_running_loop()
         if not worker.alive:
+            worker.kill()  # nothing is left of one that broke off in the middle of an answer
             return
         if self._warm:
             self._ending = loop.create_task(worker.end())

@@ -22,6 +22,7 @@ class WorkerProcess:
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
+        self._answering = False
 
     @classmethod
     async def start(cls) -> "WorkerProcess":
@@ -39,8 +40,8 @@ class WorkerProcess:
 
     @property
     def alive(self) -> bool:
-        """Whether it can take another command."""
-        return self._process.returncode is None
+        """Whether it can take another command: it lives, and has answered the last one to its end."""
+        return self._process.returncode is None and not self._answering
 
     async def ask(self, until: tuple[str, ...], **command: Any) -> AsyncIterator[dict[str, Any]]:
         """Send a command and give the events that follow, up to and with one of ``until``.
@@ -52,13 +53,15 @@ class WorkerProcess:
         """
         assert self._process.stdin
         assert self._process.stdout
+        self._answering = True
         with contextlib.suppress(ConnectionError):  # the missing answer says it
             self._process.stdin.write(json.dumps(command).encode() + b"\n")
             await self._process.stdin.drain()
         while line := await self._process.stdout.readline():
             event = json.loads(line)
+            self._answering = event["event"] not in until
             yield event
-            if event["event"] in until:
+            if not self._answering:
                 return
         raise WorkerDied(await self._process.wait())
 
