@@ -216,6 +216,10 @@ REFUSED = {
         r"operator Digamma \(layer special\) of the Sequential has no ONNX form",
     ),
     "strings cut into words": (vectorised, r"operator \w+ \(layer text_vectorization\w*\) of the Functional"),
+    "categories by their borders": (
+        lambda: holding(layers.Discretization([-1.0, 0.0, 1.0])),
+        r"operator Bucketize \(layer discretization\w*\) of the Sequential",
+    ),
     "a fixed number of rows": (lambda: holding(FixedRows()), "does not take any number of rows"),
     "random numbers": (lambda: holding(Noise()), "answers differently"),
 }

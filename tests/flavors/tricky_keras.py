@@ -76,10 +76,6 @@ MODELS: dict[str, tuple[Callable[[], Any], Any]] = {
         TABLE,
     ),
     "softmax over another axis": (lambda: of((9, 6), layers.Softmax(axis=1), layers.Flatten()), SERIES),
-    "categories by their borders": (
-        lambda: of((6,), layers.Discretization([-1.0, 0.0, 1.0]), layers.Rescaling(0.5)),
-        TABLE,
-    ),
     "rescaled, cropped and padded": (
         lambda: of((9, 9, 3), layers.Rescaling(2.0, 1.0), layers.Cropping2D(1), layers.ZeroPadding2D(2)),
         IMAGES,
