@@ -50,6 +50,8 @@ class Forms:
         """Yield the forms that answer like the original, the preferred one first."""
         yield from list(self._known)
         for conversion in self._conversions:
+            if conversion.instead and (self._known or self._refused is not None):
+                continue
             form = self._compared(conversion)
             if form is not None:
                 self._known.append(form)
@@ -134,13 +136,17 @@ def choose(subject: Subject) -> Chosen:
     sklearn = flavors.get("sklearn")  # whatever the model, preprocessors are scikit-learn's
     raw, prepared = _sides(subject, sklearn)
     schema = replace(subject.preprocessor_schema, exact=True)
-    before = _forms(PREPROCESSOR, sklearn, subject.preprocessor, schema, raw)
+    many = None if subject.model is None else 10 * base.ROWS  # rounding may move single rows in the model
+    before = _forms(PREPROCESSOR, sklearn, subject.preprocessor, schema, raw, count=many)
     if subject.model is None:
         form = next(before.passing(), None)
         if form is None:
             raise before.refusal()
         return _chosen(subject, preprocessor=form)
     chain = _behind(before, subject)
+    if chain is not None:
+        # What the model itself does not take is no matter of the preprocessor's either.
+        before = Forms(PREPROCESSOR, sklearn, subject.preprocessor, schema, chain.before)
     if prepared is None and chain is not None:
         model = Forms(MODEL, subject.flavor, subject.model, subject.schema, chain.prepared)
     else:
@@ -150,8 +156,15 @@ def choose(subject: Subject) -> Chosen:
 
 @dataclass(frozen=True)
 class _Chain:
-    """Rows before and behind the preprocessor, and what the model answers to them."""
+    """Rows before and behind the preprocessor, and what both answer to them.
 
+    Attributes:
+        before: raw rows, and what the preprocessor makes of them.
+        raw: the same rows, and what the model answers behind it.
+        prepared: those rows prepared, and what the model answers.
+    """
+
+    before: Asked
     raw: Asked
     prepared: Asked
 
@@ -226,10 +239,16 @@ def _model_forms(subject: Subject, features: Any) -> Forms:
 
 
 def _forms(
-    what: str, flavor: Flavor, model: Any, schema: InputSchema, features: Any, tokenizer: Any = None
+    what: str,
+    flavor: Flavor,
+    model: Any,
+    schema: InputSchema,
+    features: Any,
+    tokenizer: Any = None,
+    count: int | None = None,
 ) -> Forms:
     """Ask the object itself first: on the training rows where they fit it, else on made-up ones."""
-    rows = samples.sampled(features)
+    rows = samples.sampled(features, count or base.rows_to_compare(flavor, model))
     asked = None
     if rows is not None:
         taken = base.prepared_rows(flavor, model, rows.data, tokenizer)
@@ -251,20 +270,21 @@ def _behind(before: Forms, subject: Subject) -> _Chain | None:
     """
     if before.asked is None:
         return None
-    raw = before.asked.rows
-    prepared = replace(raw, data=before.asked.answers.values)
-    asked = parity.ask(subject.flavor, subject.model, prepared)
+    raw, values = before.asked.rows, before.asked.answers.values
+    asked = parity.ask(subject.flavor, subject.model, replace(raw, data=values))
     if asked is None and raw.edges:
         first_edge = len(raw.places) - raw.edges
         kept = [
             position
             for position in range(len(raw.places))
             if position < first_edge
-            or parity.ask(subject.flavor, subject.model, samples.only(prepared, [position])) is not None
+            or parity.ask(subject.flavor, subject.model, samples.only(replace(raw, data=values), [position]))
         ]
-        raw = samples.only(raw, kept)
-        asked = parity.ask(subject.flavor, subject.model, samples.only(prepared, kept))
-    return None if asked is None else _Chain(Asked(raw, asked.answers), asked)
+        raw, values = samples.only(raw, kept), values[kept]
+        asked = parity.ask(subject.flavor, subject.model, replace(raw, data=values))
+    if asked is None:
+        return None
+    return _Chain(Asked(raw, replace(before.asked.answers, values=values)), Asked(raw, asked.answers), asked)
 
 
 def _sides(subject: Subject, sklearn: Flavor) -> tuple[Any, Any]:

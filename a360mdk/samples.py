@@ -6,7 +6,6 @@ from typing import Any
 
 from a360mdk.signature import as_array
 
-ROWS = 100
 COLUMNS = 16
 """Most columns whose extremes and gaps get rows of their own; of a wider table every n-th one."""
 UNSEEN = "never seen in training"
@@ -29,7 +28,7 @@ class Rows:
     made: bool = False
 
 
-def sampled(features: Any, count: int = ROWS) -> Rows | None:
+def sampled(features: Any, count: int = 100) -> Rows | None:
     """Pick rows, spread evenly over the training data; None when there is none.
 
     Args:

@@ -5,13 +5,12 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from .routing import Form, View
-from .texts import Whole
+from .texts import Opset, Whole
 
 Gap = Annotated[float, Field(ge=0, le=1e300, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-Rows = Annotated[Whole, Field(ge=0, lt=2**53)]
 Text = Annotated[str, Field(max_length=300)]
-PackageName = Annotated[str, Field(pattern="^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
+PackageName = Annotated[str, Field(min_length=1, max_length=64)]
 VersionText = Annotated[str, Field(pattern="^[!-~]+$", max_length=64)]
 Part = Literal["model", "preprocessor", "chain"]
 Source = Literal["training", "made"]
@@ -32,8 +31,10 @@ class CheckForm(Form):
     part: Part
     form: str = Field(max_length=100, description="Of the ONNX graph, for example float32.")
     passed: bool
-    rows: Rows = Field(ge=1)
-    edge_rows: Rows = Field(0, description="How many of the rows are extremes, zeros, unknown or missing.")
+    rows: Whole = Field(ge=1, lt=2**53)
+    edge_rows: Whole = Field(
+        0, ge=0, lt=2**53, description="How many of the rows are extremes, zeros, unknown or missing."
+    )
     source: Source = Field("training", description="Of the rows; made up where there was no training data.")
     max_difference: Gap | None = Field(None, description="Of values; null for labels.")
     label_agreement: Share | None = Field(None, description="Share of equal labels; null for values.")
@@ -45,7 +46,7 @@ class CheckForm(Form):
 class CertificateForm(Form):
     """What was compared before a run was stored."""
 
-    opset: Whole | None = Field(None, ge=1, lt=2**31)
+    opset: Opset | None = None
     versions: dict[PackageName, VersionText] = Field(
         default_factory=dict, max_length=20, description="Of framework, converter, onnx and onnxruntime."
     )

@@ -47,3 +47,5 @@ Port = Annotated[
 """A TCP port."""
 Dimension = Annotated[int, Field(ge=0, lt=2**53), BeforeValidator(_whole)]
 """A size along one axis."""
+Opset = Annotated[int, Field(ge=1, lt=2**31), BeforeValidator(_whole)]
+"""A version of ONNX' operators."""

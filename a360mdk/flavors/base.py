@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+ROWS = 100
+"""Training rows compared where a flavor asks for no other number."""
+
 
 @dataclass(frozen=True)
 class InputSchema:
@@ -32,10 +35,18 @@ class InputSchema:
 
 @dataclass(frozen=True)
 class Conversion:
-    """One way a model can be written as ONNX."""
+    """One way a model can be written as ONNX.
+
+    Attributes:
+        label: names it, for example "float32".
+        graph: the serialised ModelProto.
+        instead: it only stands in for a way before it that cannot be used at all. Where that one answers
+            otherwise than the model, this one, which is coarser, could do better by chance only.
+    """
 
     label: str
     graph: bytes
+    instead: bool = False
 
 
 class Flavor(Protocol):
@@ -50,6 +61,7 @@ class Flavor(Protocol):
     - ``probabilities(model, rows)``: of a classifier, see :func:`probabilities`;
     - ``prepared_rows(model, rows, tokenizer)``: training rows as the model takes them, see
       :func:`prepared_rows`;
+    - ``rows_to_compare(model)``: how many training rows tell, see :func:`rows_to_compare`;
     - ``made_rows(model, schema)``: rows for a model without training rows, see :func:`made_rows`.
     """
 
@@ -114,6 +126,12 @@ def prepared_rows(flavor: Flavor, model: Any, rows: Any, tokenizer: Any) -> Any:
     """Return training rows as the model takes them, for example texts as the tokenizer's arrays."""
     found = getattr(flavor, "prepared_rows", None)
     return rows if found is None else found(model, rows, tokenizer)
+
+
+def rows_to_compare(flavor: Flavor, model: Any) -> int:
+    """How many training rows are compared: more where single rows may differ, that a few would not show."""
+    found = getattr(flavor, "rows_to_compare", None)
+    return ROWS if found is None else int(found(model))
 
 
 def made_rows(flavor: Flavor, model: Any, schema: InputSchema) -> Any | None:

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from a360mdk.exceptions import RunError
-from a360mdk.flavors.base import Conversion, InputSchema
+from a360mdk.flavors.base import ROWS, Conversion, InputSchema
 from a360mdk.flavors.sklearn_graph import (
     first_step,
+    has_trees,
     parts,
     prefers_double,
     prepared,
@@ -97,6 +98,10 @@ class SklearnFlavor:
             return None
         return model.predict_proba(_as_fitted(model, rows))
 
+    def rows_to_compare(self, model: Any) -> int:
+        """Few rows of trees alone, which ONNX repeats exactly; of all else many."""
+        return ROWS if has_trees(model) else 10 * ROWS
+
     def made_rows(self, model: Any, schema: InputSchema) -> Any | None:
         """Return rows around the values that the model learnt."""
         width = getattr(model, "n_features_in_", None) or schema.width or len(schema.names)
@@ -111,18 +116,19 @@ class SklearnFlavor:
         float32 comes first: it is what graphs of trees compare in, as those of scikit-learn do. Where steps
         come before the trees, or the trees are those of histogram gradient boosting, float64 does: rounding
         in front of a threshold moves single rows that no sample may hold. The second one is there for what
-        the first cannot answer, such as linear models on large numbers.
+        the first cannot answer, such as linear models on large numbers, or where there is no first.
         """
+        double_first = schema.exact or prefers_double(model)
         refused: RunError | None = None
         made = False
-        for double in (True, False) if schema.exact or prefers_double(model) else (False, True):
+        for double in (double_first, not double_first):
             try:
                 graph = self._convert(model, schema, double)
             except RunError as error:  # not every operator has a float64 form
                 refused = error if refused is None or not double else refused
                 continue
+            yield Conversion("float64" if double else "float32", graph, instead=double_first and made)
             made = True
-            yield Conversion("float64" if double else "float32", graph)
         if not made and refused is not None:
             raise refused
 

@@ -81,11 +81,21 @@ def parts(model: Any) -> Iterator[Any]:
                 yield from parts(entry)
 
 
+_SWITCHES = (
+    "HistGradientBoosting",
+    "KNeighbors",
+    "RadiusNeighbors",
+    "NearestCentroid",
+    "LocalOutlier",
+    "KBins",
+)
+
+
 def prefers_double(model: Any) -> bool:
-    """Whether a model has trees that compare what float32 may round to the other side of a threshold."""
+    """Whether a model switches between answers where float32 may round a value to the other side."""
     found = list(parts(model))
     kinds = [type(part) for part in found]
-    if any(kind.__name__.startswith("HistGradientBoosting") for kind in kinds):
+    if any(kind.__name__.startswith(_SWITCHES) for kind in kinds):
         return True
     if any(kind.__module__.startswith("xgboost.") for kind in kinds):
         return True

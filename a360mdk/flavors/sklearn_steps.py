@@ -2,7 +2,8 @@
 
 skl2onnx 1.20 leaves out the indicator of SimpleImputer and its own values for "missing", knows neither
 missing texts nor float64 there, takes categories that are numbers for whole ones, refuses rows with unknown
-categories where rare ones are put together, and rounds what an OrdinalEncoder stands beside.
+categories where rare ones are put together, rounds what an OrdinalEncoder stands beside, and divides rows of
+noughts by their length.
 
 Missing texts arrive as one word (see ``a360runtime.inputs``), whatever they were.
 """
@@ -19,14 +20,20 @@ _INT64, _FLOAT, _DOUBLE, _BOOL = 7, 1, 11, 9
 def own_converters() -> tuple[dict[type, Any], dict[type, Any]]:
     """Return shape calculators and converters by class, for ``skl2onnx.convert_sklearn``."""
     from sklearn.impute import SimpleImputer
-    from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder
+    from sklearn.preprocessing import Normalizer, OneHotEncoder, OrdinalEncoder
 
     shapes: dict[type, Any] = {
         SimpleImputer: _imputed_shape,
         OneHotEncoder: _one_hot_shape,
         OrdinalEncoder: _ordinal_shape,
+        Normalizer: _normalized_shape,
     }
-    converters: dict[type, Any] = {SimpleImputer: _imputer, OneHotEncoder: _one_hot, OrdinalEncoder: _ordinal}
+    converters: dict[type, Any] = {
+        SimpleImputer: _imputer,
+        OneHotEncoder: _one_hot,
+        OrdinalEncoder: _ordinal,
+        Normalizer: _normalizer,
+    }
     if "xgboost" in sys.modules:  # a pipeline can end in one of its models only then
         from a360mdk.flavors.xgboost_steps import register
 
@@ -289,3 +296,28 @@ def _ordinal(scope: Any, operator: Any, container: Any) -> None:
         found = write.node("Gather", [table, flat], axis=0)
         columns.append(write.node("Reshape", [found, write.constant([-1, 1], _INT64)]))
     write.beside(columns, write.number)
+
+
+# Normalizer
+
+
+def _normalized_shape(operator: Any) -> None:
+    from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType
+
+    double = any(isinstance(variable.type, DoubleTensorType) for variable in operator.inputs)
+    width = sum(variable.type.shape[1] for variable in operator.inputs)
+    kind = DoubleTensorType if double else FloatTensorType
+    operator.outputs[0].type = kind([operator.inputs[0].type.shape[0], width])
+
+
+def _normalizer(scope: Any, operator: Any, container: Any) -> None:
+    write = _Writer(scope, operator, container)
+    rows, norm = write.rows(), operator.raw_operator.norm
+    axes = write.constant([1], _INT64)
+    sizes = write.node("Mul", [rows, rows]) if norm == "l2" else write.node("Abs", [rows])
+    length = write.node("ReduceMax" if norm == "max" else "ReduceSum", [sizes, axes], keepdims=1)
+    if norm == "l2":
+        length = write.node("Sqrt", [length])
+    nothing = write.node("Equal", [length, write.constant(0.0, write.number)])
+    divisor = write.node("Where", [nothing, write.constant(1.0, write.number), length])
+    write.beside([write.node("Div", [rows, divisor])], write.number)

@@ -66,6 +66,8 @@ def test_an_image_holds_no_shell_and_no_installer(image: BuiltPackage) -> None:
     programs = {name for name in names if name.startswith(("bin/", "sbin/", "usr/bin/", "usr/sbin/"))}
     assert programs - {"usr/bin/"} == {"usr/bin/python3", "usr/bin/python3.11"}
     assert not [name for name in names if "/pip/" in name or "/ensurepip/" in name]
+    # By which models of texts fold them to lower case.
+    assert "usr/lib/locale/C.utf8/LC_CTYPE" in names
     # What scanners read.
     assert "var/lib/dpkg/status.d/libssl3" in names
     assert any(name.startswith("app/site/onnxruntime-") for name in names)

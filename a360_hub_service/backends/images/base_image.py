@@ -30,11 +30,11 @@ PYTHON = "3.11"
 USER = 65532
 
 _PACKAGES = (
-    "base-files ca-certificates libbz2-1.0 libc6 libcrypt1 libexpat1 libffi8 libgcc-s1 libgomp1 liblzma5 "
-    "libpython3.11-minimal libpython3.11-stdlib libsqlite3-0 libssl3 libstdc++6 libuuid1 media-types netbase "
-    "python3.11-minimal tzdata zlib1g"
+    "base-files ca-certificates libbz2-1.0 libc-bin libc6 libcrypt1 libexpat1 libffi8 libgcc-s1 libgomp1 "
+    "liblzma5 libpython3.11-minimal libpython3.11-stdlib libsqlite3-0 libssl3 libstdc++6 libuuid1 "
+    "media-types netbase python3.11-minimal tzdata zlib1g"
 )
-_RECIPE = "1"
+_RECIPE = "2"
 
 # Nothing here is used by a served model; what is left has no shell and no way to install anything.
 _PRUNED = (
@@ -50,6 +50,9 @@ _PRUNED = (
     *(f"usr/lib/python3.11/{name}/" for name in ("ensurepip", "pydoc_data", "distutils")),
     "usr/share/applications/",
     "usr/sbin/",
+    # Of libc-bin only the locale C.UTF-8 is wanted, by which models of texts fold them to lower case.
+    *(f"usr/bin/{name}/" for name in ("catchsegv", "getconf", "getent", "iconv", "ld.so", "ldd", "locale")),
+    *(f"usr/bin/{name}/" for name in ("localedef", "pldd", "tzselect", "zdump")),
     "etc/dpkg/",
 )
 _PRUNED_PARTS = (
