@@ -17,6 +17,7 @@ from a360mdk.exceptions import RunError  # noqa: E402
 from a360mdk.flavors import get  # noqa: E402
 from a360mdk.flavors.base import InputSchema  # noqa: E402
 from a360runtime import ONNXModel  # noqa: E402
+from tests.flavors import tricky_torch  # noqa: E402
 from tests.flavors.checks import converted, reloaded, schema_of  # noqa: E402
 
 pytestmark = pytest.mark.flavors
@@ -321,3 +322,15 @@ def test_what_is_no_module_is_refused() -> None:
 def test_answers_that_depend_on_the_other_rows_of_a_call_are_refused() -> None:
     with pytest.raises(RunError, match="answers differently"):
         converted(PYTORCH, AcrossRows(), X)
+
+
+@pytest.mark.parametrize("name", tricky_torch.MODULES)
+def test_what_exporters_are_known_to_get_wrong(name: str) -> None:
+    build, features = tricky_torch.MODULES[name]
+    module = build()
+    model, _ = converted(PYTORCH, module, features)
+    others = np.random.default_rng(17).permuted(features, axis=1)  # rows nobody trained on
+    native, _ = PYTORCH.predict(module, others)
+    answers = model.predict(others)
+    assert answers.dtype.kind == native.dtype.kind
+    np.testing.assert_allclose(answers.reshape(native.shape), native, rtol=1e-3, atol=1e-5)

@@ -20,6 +20,7 @@ from a360mdk import parity, samples  # noqa: E402
 from a360mdk.exceptions import ArtifactError, RunError  # noqa: E402
 from a360mdk.flavors import get  # noqa: E402
 from a360mdk.flavors.base import InputSchema  # noqa: E402
+from tests.flavors import tricky_keras  # noqa: E402
 from tests.flavors.checks import converted, reloaded, schema_of  # noqa: E402
 
 pytestmark = pytest.mark.flavors
@@ -215,6 +216,10 @@ REFUSED = {
         r"operator Digamma \(layer special\) of the Sequential has no ONNX form",
     ),
     "strings cut into words": (vectorised, r"operator \w+ \(layer text_vectorization\w*\) of the Functional"),
+    "categories by their borders": (
+        lambda: holding(layers.Discretization([-1.0, 0.0, 1.0])),
+        r"operator Bucketize \(layer discretization\w*\) of the Sequential",
+    ),
     "a fixed number of rows": (lambda: holding(FixedRows()), "does not take any number of rows"),
     "random numbers": (lambda: holding(Noise()), "answers differently"),
 }
@@ -259,3 +264,13 @@ def test_a_class_unknown_to_the_notebook_is_asked_for(tmp_path: Path) -> None:
     assert "[[1. 2.]]" in done.stdout  # the notebook that defines the class needs no more
     with pytest.raises(ArtifactError, match="register_keras_serializable"):
         TENSORFLOW.load(tmp_path / "native")
+
+
+@pytest.mark.parametrize("name", tricky_keras.MODELS)
+def test_what_converters_are_known_to_get_wrong(name: str) -> None:
+    build, features = tricky_keras.MODELS[name]
+    model = build()
+    graph, _ = converted(TENSORFLOW, model, features)
+    others = np.random.default_rng(17).permuted(features, axis=1)  # rows nobody trained on
+    native = keras.ops.convert_to_numpy(model(others, training=False))
+    np.testing.assert_allclose(graph.predict(others), native, rtol=1e-3, atol=1e-5)

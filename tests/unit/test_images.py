@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,18 @@ def test_folders_of_wheels_that_pip_knows_are_known_to_uv(monkeypatch: pytest.Mo
     assert environments.uv_environment()["UV_FIND_LINKS"] == "/some/wheels,https://wheels.example.org/cpu"
     monkeypatch.setenv("UV_FIND_LINKS", "/others")
     assert environments.uv_environment()["UV_FIND_LINKS"] == "/others"
+
+
+def test_images_for_clusters_are_made_from_the_same_locks_and_the_whole_kit() -> None:
+    root = environments.SOURCE
+    lines = (root / "helm" / "images" / "workspace" / "Dockerfile").read_text().splitlines()
+    copied = [word for line in lines if line.startswith("COPY ") for word in line.split()[2:-1]]
+    for image in catalogue().images:
+        for source in copied:
+            assert (root / source.replace("${flavor}", image.flavor)).exists()
+        assert any(root / source.replace("${flavor}", image.flavor) == image.lock for source in copied)
+    project = tomllib.loads((root / "pyproject.toml").read_text())
+    assert set(project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]) <= set(copied)
 
 
 def test_key_follows_lock_and_kit(image: Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
