@@ -82,6 +82,8 @@ class WorkerProcess:
 
     def kill(self) -> None:
         """Kill it and every process below it: kernels are in sessions of their own."""
+        if self._process.returncode is not None:
+            return  # its number may belong to another process by now
         with contextlib.suppress(psutil.Error):
             tree = psutil.Process(self._process.pid)
             for process in [*tree.children(recursive=True), tree]:
