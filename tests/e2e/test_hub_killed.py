@@ -85,7 +85,14 @@ def test_callers_see_nothing_of_a_killed_hub_and_the_next_one_can_withdraw(
 ):
     engineer = people["engineer"]
     repository = line.commit_folder(CHURN, tmp_path / "visits.git")
-    line.package(engineer, model, repository=repository, script_name="predict.py", registry_type="none")
+    line.package(
+        engineer,
+        model,
+        repository=repository,
+        script_name="predict.py",
+        registry_type="none",
+        builder="bundle",
+    )
     sizes = {"cpu_request": 0.1, "cpu_limit": 1, "memory_request": 0.1, "memory_limit": 1}
     published = line.publish(engineer, model, target="process", **sizes)
     with Callers(published) as callers:

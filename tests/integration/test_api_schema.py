@@ -243,7 +243,7 @@ def test_no_answer_breaks_the_document(world: World, tmp_path: Path, user: str, 
     config = tmp_path / "schemathesis.toml"
     config.write_text(CONFIG)
     service = world.service
-    before = len(service.log.read_text())
+    before = len(service.logged())
     command = [
         *(str(Path(sys.executable).with_name("schemathesis")), "--config-file", str(config), "run"),
         f"{service.api_url}/openapi.json",
@@ -266,7 +266,7 @@ def test_no_answer_breaks_the_document(world: World, tmp_path: Path, user: str, 
     }
     done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "unexpected error" not in service.log.read_text()[before:]
+    assert "unexpected error" not in service.logged()[before:]
     if user == "scientist":
         # Requests that all end in a 404 would prove little.
         done_by_nobody = refused_always(json.loads((tmp_path / "answers.json").read_text()))

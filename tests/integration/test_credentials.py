@@ -88,7 +88,7 @@ def test_an_account_is_added_and_its_keys_are_never_shown(
     ):
         assert SECRET not in answer.text
         assert "AKNEVER" not in answer.text
-    assert SECRET not in service.log.read_text()
+    assert SECRET not in service.logged()
     database = service.database()
     with database.session(write=False) as session:
         row = session.get_one(Credential, made["id"])

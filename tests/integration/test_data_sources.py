@@ -119,7 +119,7 @@ def test_each_database_is_given_to_groups_without_its_secrets(
     assert body["inputs"].items() <= access.items()
     assert (access["name"], access["datasource_type"]) == (body["name"], kind)
     assert not [name for name in KEYS - set(body["inputs"]) if access[name]]
-    written = service.log.read_text()
+    written = service.logged()
     assert SECRET not in written
     assert f"scientist connects to the data source {made['id']} ({kind})" in written
     database = service.database()

@@ -137,7 +137,7 @@ def demand_free_loop(service: ServiceProcess) -> None:
     """The loop of this service was never held up for longer than the budget."""
     health = httpx.get(f"{service.url}/health").json()
     print(f"longest: {health['loop_max_ms']} ms in {health['loop_where']}")
-    said = [line for line in service.log.read_text().splitlines() if "the event loop" in line]
+    said = [line for line in service.logged().splitlines() if "the event loop" in line]
     assert health["loop_max_ms"] < BUDGET_MS, said
     assert not [line for line in said if "the event loop loaded" in line]
 

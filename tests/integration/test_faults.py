@@ -259,7 +259,7 @@ def test_an_unexpected_failure_is_told_by_a_reference_that_the_log_explains(
     assert job["status"] == "failed"
     assert "the hammer slipped" not in job["error"] + job["hint"] + delivery.log(job["id"])
     reference = job["hint"].rsplit(" ", 1)[1]
-    log = running.log.read_text()
+    log = running.logged()
     assert reference in log
     assert "RuntimeError: the hammer slipped" in log
     assert delivery.package()["status"] == "succeeded"

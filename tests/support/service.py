@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -160,6 +161,13 @@ class ServiceProcess:
             except subprocess.TimeoutExpired:
                 self.kill()
         loop_reports.collect(self.log)
+
+    def logged(self) -> str:
+        """The log, with all that was logged before this call: it is written a moment later, by a thread."""
+        mark = f"/nothing-{secrets.token_hex(8)}"
+        httpx.get(f"{self.api_url}{mark}")
+        wait_for(lambda: mark in self.log.read_text(), message="the log is not written")
+        return self.log.read_text()
 
     def client(self, user: str, **options: Any) -> httpx.Client:
         """An HTTP client as ``user``; paths are below the API's prefix."""
