@@ -257,6 +257,8 @@ def test_no_answer_breaks_the_document(world: World, tmp_path: Path, user: str, 
         "A360_TEST_IDS": json.dumps(world.ids),
         "A360_TEST_INSTEAD": json.dumps(world.instead),
         "A360_TEST_NAMES": json.dumps(names(world)),
+        # Commits may delete, so they get a file of their own.
+        "A360_TEST_NAMES_OF": json.dumps({"POST /data-repos/{data_repo_id}/commits": {"key": ["own.csv"]}}),
         "A360_TEST_BEYOND_SCHEMA": json.dumps(
             {operation: list(why) for operation, why in BEYOND_SCHEMA.items()}
         ),

@@ -124,7 +124,7 @@ def make(service: ServiceProcess, *, account: dict[str, Any] | None = None) -> W
     with Lab(service) as lab:
         model = lab.chosen_model()
         run = ok(lab.scientist.get(f"/runs/{model['best_run_id']}"))
-        running = lab.run({"id": run["experiment_id"]})
+        running, ending = (lab.run({"id": run["experiment_id"]}) for _ in range(2))
         project_id = lab.project["id"]
         for person in CAST:
             if person.member and person.roles & WORKING:
@@ -164,6 +164,7 @@ def make(service: ServiceProcess, *, account: dict[str, Any] | None = None) -> W
         "POST /models/{model_id}/package": {"model_id": approved["id"]},
         "PATCH /runs/{run_id}": {"run_id": running["id"]},
         "POST /runs/{run_id}/heartbeat": {"run_id": running["id"]},
+        "POST /runs/{run_id}/finish": {"run_id": ending["id"]},
         "DELETE /data-repos/{data_repo_id}/tags/{name}": {"name": "spare-tag"},
     }
     return World(service, ids, instead)
