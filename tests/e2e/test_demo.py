@@ -42,6 +42,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.row("F170", "F189", "F216", "F224", "F272", "F278", "F288", "F310", "F331")
+@pytest.mark.long
 def test_the_demo_goes_from_data_to_equal_answers_and_leaves_nothing_running(home: Path):
     port = free_port()
     done = subprocess.run(

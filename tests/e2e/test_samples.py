@@ -56,6 +56,7 @@ def commit_script(script: Sample, folder: Path) -> str:
     return line.commit_folder(model, folder / "model.git")
 
 
+@pytest.mark.long
 def test_what_data_scientists_and_callers_read_works(
     running: Platform, people: dict[str, Person], reader: Path, monkeypatch: pytest.MonkeyPatch
 ):
