@@ -239,7 +239,7 @@ class A360HubService(Application):
         await context.hub.close()
         await server.close_all_connections()
         web.pool.shutdown(wait=False, cancel_futures=True)
-        context.database.close()
+        await asyncio.to_thread(context.database.close)  # it may write what is left of a log to disk
 
     async def _start_parts(self, context: Context, web: Web) -> None:
         try:
