@@ -42,15 +42,16 @@ class NotebookPage(Page):
         tag = f'"{_FORM}-{hashlib.sha256(f"{artifact.sha256} {title} {note}".encode()).hexdigest()[:32]}"'
         self.set_header("Etag", tag)
         self.set_header("Cache-Control", "private, no-cache")
+        # Also of a page that has not changed: browsers keep the headers they got last.
+        self.set_header("Content-Security-Policy", SANDBOX)
+        self.set_header("Referrer-Policy", "no-referrer")
+        self.set_header("Cross-Origin-Opener-Policy", "same-origin")
         if self.check_etag_header():
             self.set_status(304)
             return
         async with _TURNS:
             html = await self.web.run(_render, storage, artifact, title, note)
         self.set_header("Content-Type", "text/html; charset=utf-8")
-        self.set_header("Content-Security-Policy", SANDBOX)
-        self.set_header("Referrer-Policy", "no-referrer")
-        self.set_header("Cross-Origin-Opener-Policy", "same-origin")
         self.finish(html)
 
     def _open(self) -> tuple[Artifact, Storage, str, str]:

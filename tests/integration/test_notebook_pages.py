@@ -110,6 +110,8 @@ def test_a_notebook_is_shown_with_all_it_says_and_nothing_it_does(lab: Lab) -> N
     # A browser that has it asks again whether it may still see it, and is sent nothing twice.
     again = lab.reviewer.get(address(lab, artifact), headers={"If-None-Match": answer.headers["Etag"]})
     assert (again.status_code, again.content) == (304, b"")
+    for name in ("Content-Security-Policy", "Referrer-Policy", "Cross-Origin-Opener-Policy"):
+        assert again.headers[name] == answer.headers[name], "a browser keeps what it was told last"
 
 
 def test_the_page_of_the_model_leads_to_it(lab: Lab) -> None:
