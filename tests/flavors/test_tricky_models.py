@@ -12,10 +12,10 @@ from a360mdk.flavors import base
 from a360mdk.flavors.base import InputSchema
 from a360mdk.signature import column_types, infer
 from a360runtime import ONNXModel
-from tests.flavors import tricky_sklearn, tricky_xgboost
+from tests.flavors import tricky_pipelines, tricky_sklearn, tricky_xgboost
 from tests.flavors.tricky import Case
 
-CASES = [*tricky_sklearn.CASES, *tricky_xgboost.CASES]
+CASES = [*tricky_pipelines.CASES, *tricky_sklearn.CASES, *tricky_xgboost.CASES]
 
 
 def choose(case: Case) -> tuple[Chosen, Any, Any, Any]:

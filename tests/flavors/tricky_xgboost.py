@@ -13,7 +13,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from xgboost import XGBClassifier, XGBRegressor
 
 from tests.flavors.tricky import BOTH, CHARGES, FLAGS, NUMBERS, ROWS, THREE, VALUES, Case, gaps, unknown_words
-from tests.flavors.tricky_sklearn import FAR, HOLES, INCOMPLETE, ODD, STAMPS, TABLE, columns
+from tests.flavors.tricky_tables import FAR, HOLES, INCOMPLETE, ODD, STAMPS, TABLE, columns
 
 
 class Trained:
