@@ -91,7 +91,7 @@ def _values(document: Any, names: Sequence[str]) -> Iterator[tuple[str, Any]]:
         if isinstance(item, dict):
             columns, rows = item.get("columns"), item.get("data")
             if not known.isdisjoint(item):
-                for name in known.intersection(item):
+                for name in filter(item.__contains__, names):
                     yield from ((name, value) for value in _flat(item[name]))
             elif isinstance(columns, list) and isinstance(rows, list):  # pandas, orient="split"
                 for row in rows:

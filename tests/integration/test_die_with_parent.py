@@ -43,7 +43,7 @@ def test_a_killed_parent_takes_its_child_along() -> None:
     parent = subprocess.Popen([sys.executable, "-c", start, *SLEEP], stdout=subprocess.PIPE, text=True)
     assert parent.stdout
     child = int(parent.stdout.readline())
-    eventually(lambda: "time.sleep(600)" in psutil.Process(child).cmdline()[-1])
+    eventually(lambda: "time.sleep(600)" in " ".join(psutil.Process(child).cmdline()))
     parent.kill()
     parent.wait()
     eventually(lambda: gone(child))
