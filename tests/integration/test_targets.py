@@ -24,6 +24,7 @@ from a360_hub_service.backends.targets import (
     Gateway,
     Target,
     TargetError,
+    supervisor,
     target_class,
 )
 from tests.support import endpoints
@@ -379,9 +380,12 @@ def test_a_supervisor_that_dies_is_replaced_and_adopts_the_replicas(
     target = place.open()
     before = place.publish(target)
     state = json.loads(next((tmp_path / "endpoints" / SLUG).glob("revisions/*/state.json")).read_text())
-    os.kill(state["supervisor"]["pid"], signal.SIGKILL)
+    dead = int(state["supervisor"]["pid"])
+    os.kill(dead, signal.SIGKILL)
     try:
         assert call(before.url).ok
+        # What is killed lives on until it gets a processor.
+        eventually(lambda: not supervisor.identity(dead))
         target.restore(print)
         after = target.status(SLUG)
         assert after.items == before.items
