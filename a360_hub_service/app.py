@@ -44,6 +44,8 @@ from .services.context import Context, Settings
 log = logging.getLogger("a360")
 # For handlers that hold whole bodies; those of the API have limits of their own, checked before they read.
 HELD_LIMIT = 2**20
+# A request's first line and headers, in bytes: what the Hub's proxy lets through, and parsed in a few ms.
+HEAD_LIMIT = 2**14
 
 
 class UpgradeApp(Application):
@@ -227,7 +229,8 @@ class A360HubService(Application):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         web, application = self.make_web(context, HubIdentity(self.identity_seconds))
         url = urlparse(os.environ.get("JUPYTERHUB_SERVICE_URL", "http://127.0.0.1:8091"))
-        server = HTTPServer(application, xheaders=True, max_body_size=HELD_LIMIT, max_buffer_size=2**21)
+        limits = {"max_header_size": HEAD_LIMIT, "max_body_size": HELD_LIMIT, "max_buffer_size": 2**21}
+        server = HTTPServer(application, xheaders=True, **limits)
         # The Hub gives up on a service that stays silent: listen first, work later.
         server.listen(url.port or 8091, url.hostname or "127.0.0.1")
         log.info("listening on %s", url.geturl())

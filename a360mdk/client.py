@@ -9,6 +9,8 @@ from typing import Any
 import requests
 from requests.exceptions import InvalidSchema, InvalidURL, MissingSchema
 
+from a360mdk.exceptions import GraphQLError
+
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 60.0
 ATTEMPTS = 4
@@ -192,14 +194,18 @@ def unreachable_text(base_url: str, lost: Unreachable) -> tuple[str, str, str]:
 
 
 def decode(response: requests.Response, error: Raise) -> Any:
-    """Return the document of a good answer; raise ``error`` for a refusal."""
+    """Return the document of a good answer; raise ``error`` for a refusal.
+
+    Raises:
+        GraphQLError: what answered is not the service.
+    """
     if response.ok and response.status_code < 300:
         if response.status_code == 204 or not response.content:
             return None
         try:
             return response.json()
         except ValueError as broken:
-            raise error(
+            raise GraphQLError(
                 "The A360 service answered something that is not JSON.",
                 f"{response.request.method} {response.url}",
                 "Check A360_API_URL: it must end in /services/a360/api/v1.",

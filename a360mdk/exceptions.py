@@ -82,7 +82,7 @@ class FileSystemError(_Explained):
 
 @_explained
 class GraphQLError(_Explained):
-    """The service answered something that is not its protocol (named by its first release)."""
+    """What answered does not speak the service's protocol (which was GraphQL in the first release)."""
 
 
 @_explained

@@ -11,7 +11,7 @@ from a360mdk.client import Client
 from a360mdk.datarepo import DataRepo
 from a360mdk.datasources import access
 from a360mdk.default_repo import DefaultRepo
-from a360mdk.exceptions import A360AIError, ConfigurationError, DataRepoError, ModelError
+from a360mdk.exceptions import A360AIError, ConfigurationError, DataRepoError, GraphQLError, ModelError
 from a360mdk.experiment import Experiment
 from a360mdk.model import Model, checked_names
 from a360mdk.settings import Settings
@@ -51,7 +51,7 @@ class A360AI(DefaultRepo, Captures):
             return f"<A360 AI Interface for project: {self.project_name}>"
         except ConfigurationError as error:
             return f"<A360 AI Interface, not connected: {error.why}>"
-        except A360AIError as error:
+        except (A360AIError, GraphQLError) as error:
             return f"<A360 AI Interface, not connected: {error.what} {error.why}>"
 
     def _repr_html_(self) -> str | None:

@@ -4,6 +4,7 @@ import asyncio
 import ctypes
 import logging
 import os
+import resource
 import sys
 import threading
 import time
@@ -17,11 +18,15 @@ SHORT_NS = 2_000_000
 
 
 class Moment(NamedTuple):
-    """The time, what this thread has computed, how long it was ready and had no processor; nanoseconds."""
+    """The time, what this thread has computed, how long it was ready and had no processor; nanoseconds.
+
+    `kernel` is what the system computed for it, as far as the system samples it.
+    """
 
     wall: int
     computed: int
     queued: int
+    kernel: int = 0
 
 
 class LoopWatch:
@@ -74,11 +79,11 @@ class LoopWatch:
         if spent_ms > self.max_ms:
             self.max_ms, self.where = spent_ms, where
         if spent_ms > self.budget_ms:
-            computed_ms = (end.computed - start.computed) / 1e6
             log.warning(
-                "the event loop was held up for %.0f ms, %.0f of them computing, by %s",
+                "the event loop was held up for %.0f ms, %.0f of them computing (%.0f in the kernel), by %s",
                 spent_ms,
-                computed_ms,
+                (end.computed - start.computed) / 1e6,
+                (end.kernel - start.kernel) / 1e6,
                 where,
             )
 
@@ -127,6 +132,10 @@ def _describe(handle: asyncio.Handle) -> str:
     return repr(owner.get_coro() if isinstance(owner, asyncio.Task) else handle)
 
 
+def _in_kernel() -> int:
+    return int(resource.getrusage(resource.RUSAGE_THREAD).ru_stime * 1e9)
+
+
 def _clock() -> Callable[[], Moment]:
     """Reads the clocks of this thread; the last stands still where the system does not tell it."""
     try:
@@ -139,6 +148,7 @@ def _clock() -> Callable[[], Moment]:
 
     def clock() -> Moment:
         pread(descriptor, buffer, len(buffer), 0)
-        return Moment(time.perf_counter_ns(), time.thread_time_ns(), int(buffer.value.split()[1]))
+        queued = int(buffer.value.split()[1])
+        return Moment(time.perf_counter_ns(), time.thread_time_ns(), queued, _in_kernel())
 
     return clock

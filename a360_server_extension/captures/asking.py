@@ -12,7 +12,7 @@ import nbformat
 
 from a360_server_extension.captures.record import Capture, Store
 from a360mdk.client import Client
-from a360mdk.exceptions import ConfigurationError, RunError, SchedulerError
+from a360mdk.exceptions import ConfigurationError, GraphQLError, RunError, SchedulerError
 from a360mdk.settings import Settings
 from a360runtime.paths import resolve
 
@@ -94,7 +94,7 @@ def begin(wanted: Wanted, store: Store) -> Capture:
             run = client.post(f"/experiments/{wanted.experiment_id}/runs", RunError, body)
         finally:
             client.close()
-    except (RunError, ConfigurationError):
+    except (RunError, ConfigurationError, GraphQLError):
         store.remove(capture_id)
         raise
     return Capture(

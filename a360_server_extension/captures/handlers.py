@@ -11,7 +11,7 @@ from tornado.web import authenticated
 from a360_server_extension.captures import asking
 from a360_server_extension.captures.manager import MOST_WAITING, Captures
 from a360_server_extension.captures.record import CLOSING, Capture
-from a360mdk.exceptions import ConfigurationError, RunError, SchedulerError
+from a360mdk.exceptions import ConfigurationError, GraphQLError, RunError, SchedulerError
 
 LONGEST_POLL = 30.0
 
@@ -81,7 +81,7 @@ class CapturesHandler(_Handler):
             capture = await asyncio.to_thread(asking.begin, wanted, self.captures.store)
         except SchedulerError as error:
             self.refuse(400, error)
-        except (RunError, ConfigurationError) as error:
+        except (RunError, ConfigurationError, GraphQLError) as error:
             self.refuse(error.status if 400 <= error.status < 500 else 503, error)
         else:
             self.captures.add(capture)

@@ -256,6 +256,33 @@ def test_no_body_holds_up_the_loop(watched: ServiceProcess, size: int) -> None:
     demand_free_loop(watched)
 
 
+def heads(size: int) -> Iterator[tuple[str, dict[str, str]]]:
+    """Queries and headers that keep a reader of HTTP busy, of about this many bytes."""
+    yield "a&" * (size // 2), {}
+    yield "%41=%41&" * (size // 8), {}
+    yield "", {"Cookie": "a=b;" * (size // 4)}
+    yield "", {f"a{number}": "b" for number in range(size // 12)}
+    yield "", {"Cookie": '"' + "\\101" * (size // 4)}
+
+
+@alone
+def test_no_head_and_no_form_holds_up_the_loop(watched: ServiceProcess) -> None:
+    with watched.client("scientist") as client:
+        with pytest.raises(httpx.RemoteProtocolError):  # more than HEAD_LIMIT
+            client.get("/projects", params={"cursor": "c" * 2**14})
+        for path in ("health", "oauth_callback", "static/none", "api/v1/openapi.json", "api/v1/projects", ""):
+            url = f"{watched.url}/{path}"
+            for query, headers in heads(15_000):
+                assert client.get(f"{url}?{query}", headers=headers).status_code < 500, (path, query[:20])
+            for kind, body in (
+                ("application/x-www-form-urlencoded", b"a&" * (MEGABYTE // 2 - 50)),
+                ("multipart/form-data; boundary=b", b"--b\r\n" * (MEGABYTE // 5 - 50) + b"--b--\r\n"),
+            ):
+                answer = client.post(url, content=body, headers={"Content-Type": kind})
+                assert 400 <= answer.status_code < 500, (path, kind, answer.status_code)
+    demand_free_loop(watched)
+
+
 @alone
 def test_buckets_do_not_hold_up_the_loop(watched: ServiceProcess) -> None:
     with moto_server() as server, watched.client("admin") as admin, watched.client("scientist") as client:

@@ -1,7 +1,9 @@
 """Every error of the kit says what happened, why, and what to do: at each place that raises one."""
 
 import ast
+import threading
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +58,28 @@ def log_outside(ai: A360AI) -> None:
     experiment.run_experiment().log_metrics({"a": 1})
 
 
+class Portal(BaseHTTPRequestHandler):
+    """Answers everything with a page, as a company's proxy does before somebody has signed in to it."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"<html>Sign in to the network.</html>")
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Be silent."""
+
+
+def ask_a_portal(ai: A360AI) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Portal) as portal:
+        threading.Thread(target=portal.serve_forever, daemon=True).start()
+        try:
+            address = f"http://127.0.0.1:{portal.server_port}/services/a360/api/v1"
+            A360AI(api_url=address, project_id=ai.settings.project_id).list_datasources()
+        finally:
+            portal.shutdown()
+
+
 RAISED: dict[str, Callable[[A360AI], Any]] = {
     "A360AIError": lambda ai: A360AI(project_id="0" * 32).project_name,
     "ArtifactError": lambda ai: ai.get_or_create_model("m").get_artifact("trained_model"),
@@ -65,11 +89,12 @@ RAISED: dict[str, Callable[[A360AI], Any]] = {
     "DatasetError": twice,
     "ExperimentError": lambda ai: ai.get_or_create_model("m").get_or_create_experiment("e", "sklearn"),
     "FileSystemError": lambda ai: ai.filesystem.get_object("none of this name"),
+    "GraphQLError": ask_a_portal,
     "ModelError": lambda ai: ai.get_or_create_model("m", "longer than twelve"),
     "RunError": log_outside,
     "SchedulerError": lambda ai: ai.capture("none.ipynb", experiment="e"),
 }
-"""What raises each of them in a notebook. The service speaks JSON: nothing raises GraphQLError."""
+"""What raises each of them in a notebook."""
 
 
 @pytest.mark.row(*NAMES.values())
