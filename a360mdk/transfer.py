@@ -3,6 +3,7 @@
 import hashlib
 import io
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, BinaryIO
@@ -42,14 +43,72 @@ def copy(source: Any, sink: Any, total: int | None, label: str) -> Stored:
         total: expected bytes, for the progress bar; None when unknown.
         label: shown beside the bar.
     """
-    digest, size = hashlib.sha256(), 0
+    checksum, size = Checksum(), 0
     with progress(total, label) as advance:
         while chunk := source.read(CHUNK):
             sink.write(chunk)
-            digest.update(chunk)
+            checksum.update(chunk)
             size += len(chunk)
             advance(len(chunk))
-    return Stored(size, digest.hexdigest())
+    return Stored(size, checksum.hexdigest())
+
+
+class Checksum:
+    """SHA-256 of what is written, computed in a thread while the writing goes on.
+
+    Only ``bytes`` are left to the thread: what else is written may be a buffer that its owner fills again.
+
+    Args:
+        twin: a file that the same bytes are written to, in the same thread.
+    """
+
+    def __init__(self, twin: BinaryIO | None = None) -> None:
+        self._twin = twin
+        self._digest = hashlib.sha256()
+        self._collected: list[bytes] = []
+        self._size = 0
+        self._pool: ThreadPoolExecutor | None = None  # its thread ends with it
+        self._computing: Future[None] | None = None
+
+    def update(self, data: Any) -> None:
+        """Take in bytes, or anything with a buffer."""
+        if not isinstance(data, bytes):
+            self._catch_up()
+            self._compute([data])
+            return
+        self._collected.append(data)
+        self._size += len(data)
+        if self._size >= CHUNK:
+            self._hand_over()
+
+    def hexdigest(self) -> str:
+        """The checksum of all up to here, in hexadecimal."""
+        self._catch_up()
+        return self._digest.hexdigest()
+
+    def _hand_over(self) -> None:
+        # One piece waits at most, so that memory stays what it is.
+        self._wait()
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(1, "a360-checksum")
+        self._computing = self._pool.submit(self._compute, self._collected)
+        self._collected, self._size = [], 0
+
+    def _compute(self, pieces: list[Any]) -> None:
+        for piece in pieces:
+            self._digest.update(piece)
+            if self._twin is not None:
+                self._twin.write(piece)
+
+    def _wait(self) -> None:
+        if self._computing is not None:
+            self._computing.result()
+            self._computing = None
+
+    def _catch_up(self) -> None:
+        self._wait()
+        self._compute(self._collected)
+        self._collected, self._size = [], 0
 
 
 class HashingWriter(io.BufferedIOBase):
@@ -58,13 +117,14 @@ class HashingWriter(io.BufferedIOBase):
     Args:
         sink: where it goes.
         meter: is told of the bytes.
+        twin: a second file that gets the same; it has all once ``stored`` was asked for.
     """
 
-    def __init__(self, sink: BinaryIO, meter: Meter | None = None) -> None:
+    def __init__(self, sink: BinaryIO, meter: Meter | None = None, twin: BinaryIO | None = None) -> None:
         super().__init__()
         self._sink = sink
         self._meter = meter
-        self._digest = hashlib.sha256()
+        self._checksum = Checksum(twin)
         self._size = 0
 
     def writable(self) -> bool:
@@ -75,7 +135,7 @@ class HashingWriter(io.BufferedIOBase):
         """Write all of ``data`` on."""
         view = memoryview(data)
         self._sink.write(view)
-        self._digest.update(view)
+        self._checksum.update(data)
         self._size += view.nbytes
         if self._meter is not None:
             self._meter.advance(view.nbytes)
@@ -92,4 +152,4 @@ class HashingWriter(io.BufferedIOBase):
 
     def stored(self) -> Stored:
         """Size and checksum up to here."""
-        return Stored(self._size, self._digest.hexdigest())
+        return Stored(self._size, self._checksum.hexdigest())

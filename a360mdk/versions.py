@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from a360mdk.client import Client, Unreachable, decode, unreachable_text
 from a360mdk.exceptions import DataRepoError, DatasetError, FileSystemError
 from a360mdk.progress import Meter, watched
-from a360mdk.transfer import HashingWriter, Stored
+from a360mdk.transfer import HashingWriter
 from a360mdk.writing import content_key
 
 if TYPE_CHECKING:
@@ -292,11 +292,10 @@ class Versions(ABC):
             with self.filesystem.writer(key) as sink:
                 yield sink
             return
-        with self.filesystem.content_writer(key) as sink:
-            yield sink
-        stored: Stored = sink.stored()
-        entry = {"key": key, "sha256": stored.sha256, "size": stored.size}
-        self._send_commit("write", [entry], overwrite=overwrite, branch=branch, message=message)
+        with self.filesystem.content_writer(key, with_copy=branch == MAIN) as content:
+            yield content.sink
+            entry = {"key": key, **content.keep()}
+            self._send_commit("write", [entry], overwrite=overwrite, branch=branch, message=message)
 
     def delete_file(self, key: str) -> None:
         """Delete a file, as a commit.

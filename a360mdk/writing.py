@@ -5,7 +5,8 @@ import os
 import secrets
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, cast
 
@@ -25,6 +26,19 @@ def content_key(sha256: str) -> str:
         sha256: of the content, in hexadecimal.
     """
     return f"{HIDDEN}/objects/{sha256[:2]}/{sha256}"
+
+
+@dataclass(frozen=True)
+class NewContent:
+    """A content that is being written.
+
+    Attributes:
+        sink: where its bytes go.
+        keep: keeps it, once all are written, and returns what a commit says of it.
+    """
+
+    sink: HashingWriter
+    keep: Callable[[], dict[str, Any]]
 
 
 class Writing(ABC):
@@ -77,31 +91,37 @@ class Writing(ABC):
             self._store(collected, sink.tell(), file_key, None)
 
     @contextlib.contextmanager
-    def content_writer(self, label: str) -> Iterator[HashingWriter]:
-        """Open a content for writing, which the data repo keeps under its checksum at the end of the block.
+    def content_writer(self, label: str, with_copy: bool = True) -> Iterator["NewContent"]:
+        """Open a content for writing, which the data repo keeps under its checksum once it is told to.
 
-        No file of the data repo changes: a commit makes one of it. A bucket is sent what it does not have.
+        No file of the data repo changes: a commit makes one of it, within the block. A bucket is sent what it
+        does not have; in a folder a copy is written at the same time, for the commit to use.
 
         Args:
             label: what it is to be, for the progress bar and errors.
+            with_copy: whether the commit will need one.
         """
         if not self.local:
             with _collected() as (sink, collected):
-                yield sink
-                stored = sink.stored()
-                key = content_key(stored.sha256)
-                collected.seek(0)
-                if self.info(key).size != stored.size:
-                    self._store(collected, stored.size, key, None, PurePosixPath(label).name)
+
+                def send() -> dict[str, Any]:
+                    stored = sink.stored()
+                    key = content_key(stored.sha256)
+                    collected.seek(0)
+                    if self.info(key).size != stored.size:
+                        self._store(collected, stored.size, key, None, PurePosixPath(label).name)
+                    return asdict(stored)
+
+                yield NewContent(sink, send)
             return
         root = Path(self.bucket)
-        with self._errors(label), _staged(root) as file, Meter(f"Write {PurePosixPath(label).name}") as meter:
-            sink = HashingWriter(file, meter)
-            yield sink
-            target = root / content_key(sink.stored().sha256)
-            if not target.exists():
-                target.parent.mkdir(parents=True, exist_ok=True)
-                Path(file.name).replace(target)
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(self._errors(label))
+            file = stack.enter_context(_staged(root))
+            twin = stack.enter_context(_staged(root)) if with_copy else None
+            meter = stack.enter_context(Meter(f"Write {PurePosixPath(label).name}"))
+            sink = HashingWriter(file, meter, twin)
+            yield NewContent(sink, lambda: _keep(root, sink, file, twin))
 
     def _store(
         self,
@@ -137,6 +157,20 @@ class Writing(ABC):
                     stream.close()
 
 
+def _keep(root: Path, sink: HashingWriter, file: BinaryIO, twin: BinaryIO | None) -> dict[str, Any]:
+    """Give a content its name; what is left for the commit to say."""
+    stored = sink.stored()
+    sink.flush()
+    target = root / content_key(stored.sha256)
+    if not target.exists():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        Path(file.name).replace(target)
+    if twin is None:
+        return asdict(stored)
+    twin.flush()
+    return asdict(stored) | {"prepared": Path(twin.name).name.removesuffix(PART)}
+
+
 @contextlib.contextmanager
 def _collected() -> Iterator[tuple[HashingWriter, BinaryIO]]:
     """Yield a sink and the file it collects in."""
@@ -165,12 +199,12 @@ def _staged(root: Path) -> Iterator[BinaryIO]:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     part = folder / f"{secrets.token_hex(8)}{PART}"
     try:
-        with part.open("xb", buffering=0) as file:
+        with part.open("xb") as file:
             with contextlib.suppress(ImportError, OSError):
                 import fcntl
 
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            yield cast(BinaryIO, file)
+            yield file
     finally:
         with contextlib.suppress(OSError):
             os.unlink(part)

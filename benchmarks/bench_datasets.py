@@ -52,7 +52,8 @@ def memory(what: str) -> int:
 
 
 def measured(work: Callable[[], Any]) -> dict[str, float]:
-    """Seconds and peak memory of some work."""
+    """Seconds and peak memory of some work; what was written before it is on the disk by then."""
+    os.sync()
     Path("/proc/self/clear_refs").write_text("5")
     started = time.perf_counter()
     kept = work()

@@ -37,9 +37,16 @@ class ChangeForm(Form):
         description="Of the file that is as wanted already, as the list of changes has it; on `main` only.",
     )
 
+    prepared: str | None = Field(
+        None,
+        pattern="^[0-9a-f]{16}$",
+        description="Name of a copy of the content that the caller has left among the unfinished files of a "
+        "data repo in a folder: it becomes the file, and the service copies nothing.",
+    )
+
     def change(self) -> Change:
         """What the use case takes."""
-        return Change(self.key, self.sha256, self.size, self.etag)
+        return Change(self.key, self.sha256, self.size, self.etag, self.prepared)
 
 
 class CommitForm(Form):

@@ -35,12 +35,15 @@ class Change:
     ----------
     etag
         Of the plain file that holds the content already; without one the content is copied there.
+    prepared
+        Name of a copy for the plain file, see :meth:`Objects.place`.
     """
 
     key: str
     sha256: str | None = None
     size: int | None = None
     etag: str | None = None
+    prepared: str | None = None
 
 
 @dataclass(slots=True)
@@ -121,7 +124,9 @@ def place(storage: Storage, changes: Iterable[Change], *, overwrite: bool = True
             if info is None or info.etag != change.etag:
                 raise Conflict(f"“{change.key}” has just been changed.", hint="Look at the changes again.")
         else:
-            info = storage.objects.place(change.sha256, change.key, overwrite=overwrite)
+            info = storage.objects.place(
+                change.sha256, change.key, overwrite=overwrite, prepared=change.prepared
+            )
         done.append(Change(change.key, change.sha256, info.size, info.etag))
     return done
 

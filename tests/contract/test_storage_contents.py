@@ -102,6 +102,37 @@ def test_a_file_that_others_write_into_changes_no_version(storage: Storage) -> N
     assert b"".join(storage.read("x")) == b"version one"
 
 
+@pytest.mark.row("F221")
+def test_a_copy_that_was_prepared_becomes_the_file(storage: Storage) -> None:
+    content, name = b"version one", "0123456789abcdef"
+    kept = keep(storage, content)
+    if not isinstance(storage, FolderStorage):
+        storage.objects.place(kept.sha256, "x", prepared=name)
+        assert b"".join(storage.read("x")) == content
+        return
+    copy = storage.root / PART / f"{name}{PART}"
+    copy.write_bytes(content)
+    number = copy.stat().st_ino
+    info = storage.objects.place(kept.sha256, "x", prepared=name)
+    assert info == storage.stat("x")
+    assert (storage.root / "x").stat().st_ino == number
+    assert not copy.exists()
+    with pytest.raises(Conflict, match="exists already"):
+        storage.objects.place(kept.sha256, "x", overwrite=False, prepared=name)
+    # What is none of it is left alone, and the content copied.
+    copy.write_bytes(content[:-1])
+    storage.objects.place(kept.sha256, "y", prepared=name)
+    copy.unlink()
+    copy.symlink_to(storage.root / "y")
+    storage.objects.place(kept.sha256, "z", prepared=name)
+    copy.unlink()
+    os.mkfifo(copy)
+    storage.objects.place(kept.sha256, "w", prepared=name)
+    storage.objects.place(kept.sha256, "v", prepared="f" * 16)
+    assert {b"".join(storage.read(key)) for key in "vwxyz"} == {content}
+    assert not any((storage.root / key).is_symlink() for key in "vwxyz")
+
+
 def test_what_is_not_there_or_in_the_way_is_told(storage: Storage) -> None:
     kept = keep(storage, b"1")
     storage.objects.place(kept.sha256, "x")

@@ -1,5 +1,6 @@
 """Versions of data repos from a notebook: in a folder and in a bucket, on both databases."""
 
+import contextlib
 import secrets
 import shutil
 import threading
@@ -14,7 +15,7 @@ from sklearn.linear_model import LogisticRegression
 
 from a360mdk import A360AI, DataRepo
 from a360mdk.exceptions import DataRepoError, DatasetError, FileSystemError
-from a360mdk.writing import content_key
+from a360mdk.writing import PART, content_key
 from tests.kit.conftest import Workspace
 from tests.kit.s3_repo import use_bucket
 from tests.support.s3 import S3Server, moto_server, real_server
@@ -256,6 +257,24 @@ def test_a_content_is_sent_and_kept_once(repo: Repo) -> None:
     assert entry == content_key(entry.rpartition("/")[2])
     ai.restore(ai.list_commits().id.iloc[-1])
     assert repo.contents() == kept
+
+
+def test_a_folder_gets_its_copy_from_the_kit(workspace: Workspace) -> None:
+    ai, folder = workspace.ai, workspace.repo_folder
+    with ai.datarepo.filesystem.content_writer("x.bin") as content:
+        content.sink.write(b"x" * 10_000_000)
+        said = content.keep()
+        copy = folder / PART / f"{said['prepared']}{PART}"
+        number = copy.stat().st_ino
+        ai.datarepo._send_commit("write", [{"key": "x.bin", **said}])
+    assert (folder / "x.bin").stat().st_ino == number
+    assert (folder / "x.bin").read_bytes() == (folder / content_key(said["sha256"])).read_bytes()
+    assert list((folder / PART).iterdir()) == []
+    with contextlib.suppress(RuntimeError), ai.datarepo.committing("y.bin", overwrite=True) as sink:
+        sink.write(b"y" * 10_000_000)
+        raise RuntimeError
+    assert list((folder / PART).iterdir()) == []
+    assert not (folder / "y.bin").exists()
 
 
 def test_a_file_is_read_though_what_is_kept_was_removed(workspace: Workspace) -> None:

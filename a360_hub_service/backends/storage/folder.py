@@ -102,10 +102,10 @@ class FolderStorage(Storage):
                 left -= len(chunk)
                 yield chunk
 
-    def writer(self, key: str, *, overwrite: bool = True) -> "FolderWriter":
-        """Begin a file, beside the others and out of sight."""
+    def writer(self, key: str, *, overwrite: bool = True, staged: Staged | None = None) -> "FolderWriter":
+        """Begin a file, beside the others and out of sight; or go on with one that was begun."""
         self.demand_free(key, overwrite)
-        return FolderWriter(self, key, overwrite)
+        return FolderWriter(self, key, overwrite, staged or Staged.begin(self.root))
 
     @property
     def objects(self) -> FolderObjects:
@@ -183,9 +183,9 @@ class FolderStorage(Storage):
 class FolderWriter(Writer):
     """A file that is written under another name and renamed when it is whole."""
 
-    def __init__(self, storage: FolderStorage, key: str, overwrite: bool) -> None:
+    def __init__(self, storage: FolderStorage, key: str, overwrite: bool, staged: Staged) -> None:
         self._storage, self._key, self._overwrite = storage, key, overwrite
-        self.staged = Staged(storage.root)
+        self.staged = staged
 
     def write(self, chunk: bytes) -> None:
         """Add bytes at the end."""

@@ -56,12 +56,17 @@ class FolderObjects(Objects):
         self.storage.check()
         return FolderContentWriter(self.storage.root)
 
-    def place(self, sha256: str, key: str, *, overwrite: bool = True) -> FileInfo:
-        """Copy a content to a key."""
+    def place(
+        self, sha256: str, key: str, *, overwrite: bool = True, prepared: str | None = None
+    ) -> FileInfo:
+        """Copy a content to a key, or let it have the copy that was prepared."""
         with self._open(sha256) as source:
-            writer = self.storage.writer(key, overwrite=overwrite)
+            size = os.fstat(source.fileno()).st_size
+            staged = Staged.prepared(self.storage.root, prepared, size) if prepared else None
+            writer = self.storage.writer(key, overwrite=overwrite, staged=staged)
             try:
-                copy_file(source, writer.staged.file)
+                if staged is None:
+                    copy_file(source, writer.staged.file)
                 # No waiting for the disk: should it lose the copy, the content itself is still kept.
                 return writer.commit(sync=False)
             except BaseException:
@@ -88,7 +93,7 @@ class FolderContentWriter(ContentWriter):
 
     def __init__(self, root: Path) -> None:
         super().__init__()
-        self._root, self._staged = root, Staged(root)
+        self._root, self._staged = root, Staged.begin(root)
 
     def _write(self, chunk: bytes) -> None:
         self._staged.write(chunk)

@@ -87,8 +87,22 @@ class Objects(ABC):
         """Begin a content."""
 
     @abstractmethod
-    def place(self, sha256: str, key: str, *, overwrite: bool = True) -> FileInfo:
+    def place(
+        self, sha256: str, key: str, *, overwrite: bool = True, prepared: str | None = None
+    ) -> FileInfo:
         """Let the file of a key hold a content; it changes at once and whole.
+
+        Parameters
+        ----------
+        sha256
+            Of the content, which is kept already.
+        key
+            The file.
+        overwrite
+            Whether it may exist.
+        prepared
+            Name of a copy of the content that the caller left among a folder's unfinished files: the file
+            becomes that one, and nothing is copied. Of no effect if it is not there, and in a bucket.
 
         Raises
         ------

@@ -43,7 +43,9 @@ class S3Objects(Objects):
         """Begin a content."""
         return S3ContentWriter(self)
 
-    def place(self, sha256: str, key: str, *, overwrite: bool = True) -> FileInfo:
+    def place(
+        self, sha256: str, key: str, *, overwrite: bool = True, prepared: str | None = None
+    ) -> FileInfo:
         """Have the server copy a content to a key."""
         self.storage.demand_free(check_key(key), overwrite)
         try:

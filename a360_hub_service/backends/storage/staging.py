@@ -4,8 +4,10 @@ import contextlib
 import fcntl
 import os
 import secrets
+import stat
 import time
 from pathlib import Path
+from typing import BinaryIO, Self, cast
 
 from .keys import PART
 
@@ -19,17 +21,51 @@ class Staged:
 
     Parameters
     ----------
-    root
-        The folder of the volume.
+    path
+        Where it is.
+    file
+        The same, open.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, path: Path, file: BinaryIO) -> None:
+        self.path, self.file = path, file
+
+    @classmethod
+    def begin(cls, root: Path) -> Self:
+        """A new file of the volume in this folder."""
         staging = root / PART
         staging.mkdir(mode=0o700, exist_ok=True)
         _sweep(staging)
-        self.path = staging / f"{secrets.token_hex(8)}{PART}"
-        self.file = self.path.open("xb", buffering=0)
-        fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        path = staging / f"{secrets.token_hex(8)}{PART}"
+        file = path.open("xb", buffering=0)
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return cls(path, cast(BinaryIO, file))
+
+    @classmethod
+    def prepared(cls, root: Path, name: str, size: int) -> Self | None:
+        """A file that another process has finished here and still holds; ``None`` without one of this size.
+
+        Parameters
+        ----------
+        root
+            The folder of the volume.
+        name
+            The file's, without its ending.
+        size
+            Bytes it must have.
+        """
+        path = root / PART / f"{name}{PART}"
+        try:
+            # A pipe, of which there should be none, must not hold anybody up.
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except OSError:
+            return None
+        file = os.fdopen(descriptor, "rb", buffering=0)
+        found = os.fstat(file.fileno())
+        if stat.S_ISREG(found.st_mode) and found.st_size == size and found.st_nlink == 1:
+            return cls(path, cast(BinaryIO, file))
+        file.close()
+        return None
 
     def write(self, chunk: bytes) -> None:
         """Add bytes at the end."""
