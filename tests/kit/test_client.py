@@ -17,7 +17,7 @@ from sklearn.linear_model import LogisticRegression
 from a360mdk import client as client_module
 from a360mdk import exceptions
 from a360mdk.client import Client
-from a360mdk.exceptions import ModelError, RunError
+from a360mdk.exceptions import GraphQLError, ModelError, RunError
 from tests.kit.conftest import Workspace, make_workspace
 from tests.support.service import ServiceProcess, free_port
 
@@ -93,14 +93,18 @@ def test_problem_documents_become_exceptions() -> None:
     assert "secret-token" not in repr(caught.value)
 
 
-NOT_THE_API = [(200, {}, b"<html>"), (302, {"Location": "/hub/login"}, b""), (401, {}, b"no")]
+NOT_THE_API = [
+    ((200, {}, b"<html>"), GraphQLError),
+    ((302, {"Location": "/hub/login"}, b""), ModelError),
+    ((401, {}, b"no"), ModelError),
+]
 
 
-@pytest.mark.parametrize("answer", NOT_THE_API)
-def test_answers_that_are_not_the_api(answer: Answer) -> None:
+@pytest.mark.parametrize(("answer", "kind"), NOT_THE_API)
+def test_answers_that_are_not_the_api(answer: Answer, kind: type[Exception]) -> None:
     with (
         gateway(lambda *given: answer) as url,
-        pytest.raises(ModelError, match=r"A360_API_URL|stop the workspace"),
+        pytest.raises(kind, match=r"A360_API_URL|stop the workspace"),
     ):
         Client(url, "t").get("/x", ModelError)
 
