@@ -42,6 +42,7 @@ class Action(StrEnum):
     MODEL_REVIEW = "model:review"
     MODEL_PACKAGE = "model:package"
     MODEL_PUBLISH = "model:publish"
+    JOB_CANCEL = "job:cancel"
     MONITORING_VIEW = "monitoring:view"
 
 
@@ -80,6 +81,7 @@ POLICY: Mapping[Action, Rule] = MappingProxyType(
         Action.MODEL_REVIEW: Rule(_DS, in_project=True),
         Action.MODEL_PACKAGE: Rule(_TEAM, in_project=True),
         Action.MODEL_PUBLISH: Rule(_TEAM, in_project=True),
+        Action.JOB_CANCEL: Rule(_TEAM, in_project=True),
         Action.MONITORING_VIEW: Rule(_TEAM, in_project=True),
     }
 )

@@ -11,7 +11,6 @@ from a360mdk.client import CONNECT_SECONDS, READ_SECONDS, Client, refusal, unrea
 from a360mdk.client import Unreachable as Lost
 from a360mdk.exceptions import ModelError
 
-ENDED = ("succeeded", "failed")
 _ATTEMPTS = 5
 
 

@@ -36,6 +36,7 @@ class JobView(View):
     error: str | None
     hint: str | None
     created_by: str
+    cancelled_by: str | None = Field(description="Who cancelled it; it may still be at work for a moment.")
     created_at: datetime
     started_at: datetime | None
     ended_at: datetime | None
@@ -68,7 +69,50 @@ def get_job(call: Call) -> JobView:
     return JobView.model_validate(call.entity)
 
 
-class JobEventsHandler(BaseHandler):
+def cancel_job(call: Call) -> JobView:
+    """Cancel a job"""
+    return JobView.model_validate(jobs.cancel(call.session, call.context, call.actor, call.entity))
+
+
+class JobHandler(BaseHandler):
+    """A stream of a job's events, for those who may see them."""
+
+    def _authorise(self, session: Session) -> Job:
+        assert self.actor
+        job: Job = authorise(session, self.actor, self.route.action, self.ids)
+        return job
+
+
+class JobLogHandler(JobHandler):
+    """A job's log as a file to keep."""
+
+    operations = {"GET": "get_job_log"}
+
+    def compute_etag(self) -> None:
+        """Leave it without: tornado would make one of what is in memory."""
+
+    async def get(self, job_id: str) -> None:
+        """Download a job's log, up to now"""
+        self.route.query.model_validate(self.query_arguments())
+        after, more = 0, True
+        while more:
+            text, after, more = await self.web.run(self._lines, job_id, after)
+            if not self._headers_written:
+                self.set_header("Content-Type", "text/plain; charset=utf-8")
+                self.set_header("Content-Disposition", f'attachment; filename="job-{job_id}.log"')
+            self.write(text)
+            await self.flush()
+        await self.finish()
+
+    def _lines(self, job_id: str, after: int) -> tuple[bytes, int, bool]:
+        with self.web.context.database.session(write=False) as session:
+            self._authorise(session)
+            events, _ = journal.read(session, job_id, after=after, limit=BATCH)
+        last = events[-1].seq if events else after
+        return "".join(map(_line, events)).encode(), last, len(events) == BATCH
+
+
+class JobEventsHandler(JobHandler):
     """A job's log: a page of JSON, or Server-Sent Events for those who accept them."""
 
     operations = {"GET": "list_job_events"}
@@ -160,10 +204,11 @@ class JobEventsHandler(BaseHandler):
         last = events[-1].seq if events else after
         return "".join(lines).encode(), last, len(events) == BATCH, ended is not None
 
-    def _authorise(self, session: Session) -> Job:
-        assert self.actor
-        job: Job = authorise(session, self.actor, self.route.action, self.ids)
-        return job
+
+def _line(event: JobEvent) -> str:
+    """An event as lines of a file: when, where in the job, and what; further lines are set in."""
+    head = f"{event.at.isoformat(timespec='milliseconds')} {event.step or event.kind}: "
+    return head + event.message.replace("\n", "\n  ") + "\n"
 
 
 def _sse(event: JobEvent) -> str:

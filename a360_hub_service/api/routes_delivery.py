@@ -70,6 +70,8 @@ _jobs = partial(Route, tag="Jobs")
 JOBS = [
     _jobs("GET", "/models/{model_id}/jobs", j.list_jobs, A.MODEL_VIEW, Page[j.JobView], query=PageQuery),
     _jobs("GET", "/jobs/{job_id}", j.get_job, A.MODEL_VIEW, j.JobView),
+    _jobs("POST", "/jobs/{job_id}/cancel", j.cancel_job, A.JOB_CANCEL, j.JobView),
+    _jobs("GET", "/jobs/{job_id}/log", j.JobLogHandler, A.MODEL_VIEW, stream="text/plain"),
     _jobs(
         "GET",
         "/jobs/{job_id}/events",

@@ -24,13 +24,14 @@ from sqlalchemy.orm import Session
 from traitlets import Float, Int, Unicode
 from traitlets.config import LoggingConfigurable
 
+from ..backends.interruption import Interrupted, check, interruptible
 from ..entities import Job, utcnow
 from ..errors import A360Error
 from ..lifecycle import WrongState
 from ..services.context import Context
 from .journal import Journal
 from .kinds import KINDS
-from .work import ACTIVE, Failure, JobKind, Work, failure_of
+from .work import ACTIVE, Cancelled, Failure, JobKind, Work, failure_of
 
 log = logging.getLogger("a360.jobs")
 
@@ -57,6 +58,7 @@ class JobEngine(LoggingConfigurable):
 
     home = Unicode(help="The state directory of the platform.").tag(config=True)
     concurrency = Int(3, help="Jobs that run at the same time.").tag(config=True)
+    job_seconds = Float(3600.0, help="A job that takes longer is ended; 0 for no limit.").tag(config=True)
     polling_seconds = Float(0.2, help="How often the queue is looked at.").tag(config=True)
     sweep_seconds = Float(30.0, help="How often jobs that were lost sight of are looked for.").tag(
         config=True
@@ -68,6 +70,7 @@ class JobEngine(LoggingConfigurable):
         super().__init__(**traits)
         self._stopping, self._wake = threading.Event(), threading.Event()
         self._running: set[str] = set()
+        self._cancelled: dict[str, str] = {}  # running jobs, and who cancelled them
         self._watcher = threading.Thread(target=self._watch, name="a360-jobs", daemon=True)
 
     def start(self, context: Context) -> None:
@@ -127,6 +130,27 @@ class JobEngine(LoggingConfigurable):
 
         event.listen(session, "after_commit", committed, once=True)
 
+    def cancel(self, session: Session, job: Job, by: str) -> None:
+        """Cancel an active job whose row the caller's transaction holds.
+
+        One that waits ends with the transaction. One that runs ends soon after it, where it next looks; what
+        it has made by then is taken away.
+        """
+        job_id, job.cancelled_by = job.id, by
+        if job.status == "queued":
+            work = self._work(job, "cancel")
+            self._write_outcome(session, KINDS[job.kind], work, failure_of(Cancelled(by), job.id))
+            shutil.rmtree(work.folder, ignore_errors=True)
+        else:
+            self.journal.add(session, job.id, "log", f"{by} cancels this job.")
+
+        def committed(_: Session) -> None:
+            if job_id in self._running:
+                self._cancelled[job_id] = by
+            self.journal.written(job_id)
+
+        event.listen(session, "after_commit", committed, once=True)
+
     def run(self, job_id: str) -> None:
         """Do a job's steps and write down how it ended. Called as a workflow."""
         self._running.add(job_id)
@@ -141,9 +165,10 @@ class JobEngine(LoggingConfigurable):
             self._finish(job_id, asdict(failure_of(error, job_id)))
         finally:
             self._running.discard(job_id)
+            self._cancelled.pop(job_id, None)
 
     def _run_steps(self, job_id: str, kind: JobKind) -> None:
-        outcome: Mapping[str, str] | None = None
+        outcome: Mapping[str, Any] | None = None
         for step in kind.steps:
             outcome = DBOS.run_step({"name": step.name}, self._attempt, job_id, step.name)
             if outcome:
@@ -153,9 +178,11 @@ class JobEngine(LoggingConfigurable):
     def _begin(self, job_id: str) -> JobKind | None:
         """Mark a job as running; ``None`` if it has ended already."""
         with self._context.database.session() as session:
-            job = session.get(Job, job_id)
+            job = session.get(Job, job_id, with_for_update=True)
             if job is None or job.status not in ACTIVE:
                 return None
+            if job.cancelled_by:
+                self._cancelled[job_id] = job.cancelled_by
             if job.status == "queued":
                 job.status, job.started_at = "running", utcnow()
                 self.journal.add(session, job_id, "status", "running")
@@ -165,19 +192,34 @@ class JobEngine(LoggingConfigurable):
         self.journal.written(job_id)
         return kind
 
-    def _attempt(self, job_id: str, name: str) -> dict[str, str] | None:
+    def _attempt(self, job_id: str, name: str) -> dict[str, Any] | None:
         """Run one step; what went wrong with it, or ``None``."""
         with self._context.database.session(write=False) as session:
             job = session.get_one(Job, job_id)
         step = next(step for step in KINDS[job.kind].steps if step.name == name)
         self.journal.append(job_id, "step", step.title, name)
         try:
-            step.run(self._work(job, name))
+            with interruptible(lambda: self._asked(job)):
+                check()
+                step.run(self._work(job, name))
+                check()
         except Exception as error:
             return asdict(failure_of(error, job_id))
         return None
 
-    def _finish(self, job_id: str, outcome: Mapping[str, str] | None) -> None:
+    def _asked(self, job: Job) -> Interrupted | None:
+        """Why a running job is to end early, if it is."""
+        if by := self._cancelled.get(job.id):
+            return Cancelled(by)
+        assert job.started_at
+        if self.job_seconds and (utcnow() - job.started_at).total_seconds() > self.job_seconds:
+            return Interrupted(
+                f"This took longer than {self.job_seconds / 60:.0f} minutes, and was ended.",
+                hint="Start it again; if it really needs more time, ask the operator to raise the limit.",
+            )
+        return None
+
+    def _finish(self, job_id: str, outcome: Mapping[str, Any] | None) -> None:
         failure = Failure(**outcome) if outcome else None
         with self._context.database.session(write=False) as session:
             job = session.get(Job, job_id)
@@ -230,7 +272,8 @@ class JobEngine(LoggingConfigurable):
             except (A360Error, WrongState):
                 # The model went another way meanwhile; the job has to end all the same.
                 log.exception("the failure of job %s could not be passed on", job.id)
-            job.status, job.error, job.hint = "failed", failure.error, failure.hint or None
+            job.status = "cancelled" if failure.cancelled else "failed"
+            job.error, job.hint = failure.error, failure.hint or None
             self.journal.add(session, job.id, "log", " ".join(filter(None, (failure.error, failure.hint))))
         job.ended_at = utcnow()
         self.journal.add(session, job.id, "status", job.status)
@@ -238,6 +281,7 @@ class JobEngine(LoggingConfigurable):
     def _work(self, job: Job, step: str) -> Work:
         def write(line: str) -> None:
             self.journal.append(job.id, "log", line, step)
+            check()
 
         folder = self._folders() / job.id
         folder.mkdir(parents=True, exist_ok=True)

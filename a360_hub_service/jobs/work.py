@@ -9,6 +9,7 @@ from pathlib import Path
 from sqlalchemy.orm import Session
 
 from ..backends.base import BackendError
+from ..backends.interruption import Interrupted
 from ..entities import new_id
 from ..errors import A360Error, OutOfSpace
 from ..services.context import Context
@@ -48,10 +49,18 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a job failed and what a person can do about it."""
+    """Why a job failed and what a person can do about it; or that somebody cancelled it."""
 
     error: str
     hint: str = ""
+    cancelled: bool = False
+
+
+class Cancelled(Interrupted):
+    """Somebody cancelled the job."""
+
+    def __init__(self, by: str) -> None:
+        super().__init__(f"Cancelled by {by}.", hint="Start it again when you want to.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +101,7 @@ def failure_of(error: BaseException, job_id: str) -> Failure:
     if isinstance(error, A360Error):
         return Failure(error.detail, error.hint)
     if isinstance(error, BackendError):
-        return Failure(error.message, error.hint)
+        return Failure(error.message, error.hint, isinstance(error, Cancelled))
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return Failure(
             f"{OutOfSpace.title}: there is no space left on the platform's disk.",

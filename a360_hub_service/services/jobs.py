@@ -14,6 +14,7 @@ from .models import lock
 from .paging import page
 
 PACKAGE, PUBLISH, WITHDRAW = "package", "publish", "withdraw"
+_ENDED = {"succeeded": "succeeded", "failed": "failed", "cancelled": "was cancelled"}
 _DOING = {PACKAGE: "packaged", PUBLISH: "published", WITHDRAW: "withdrawn"}
 
 
@@ -51,6 +52,25 @@ def begin(
         raise busy from None
     context.jobs.journal.add(session, job.id, "status", "queued")
     context.jobs.enqueue(session, job)
+    return job
+
+
+def cancel(session: Session, context: Context, actor: Actor, job: Job) -> Job:
+    """Cancel a job; the model can be packaged or published again after it.
+
+    Raises
+    ------
+    Conflict
+        If it has ended, or is a withdrawal: half of one is worse than none or a whole one.
+    """
+    session.refresh(job, with_for_update=True)
+    if job.status not in ACTIVE:
+        raise Conflict(f"This job has ended already: it {_ENDED[job.status]}.")
+    if job.kind == WITHDRAW:
+        raise Conflict("A withdrawal cannot be cancelled.", hint="Wait for its end, and publish again.")
+    if job.cancelled_by is None:
+        context.jobs.cancel(session, job, actor.name)
+        session.flush()
     return job
 
 

@@ -200,6 +200,7 @@ NOT_THE_SCIENTISTS = {
     "POST /models/{model_id}/deny": "takes the reviewer",
     "POST /models/{model_id}/publish": "takes a package, which test_publish.py has",
     "POST /models/{model_id}/withdraw": "takes a published model, which test_publish.py has",
+    "POST /jobs/{job_id}/cancel": "takes a job at work, which test_cancel.py has",
 }
 """What no request of the scientist's brings about, beside the credentials, which take the administrator."""
 

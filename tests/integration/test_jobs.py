@@ -15,6 +15,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from a360_hub_service.app import A360HubService
+from a360_hub_service.backends import interruption
 from a360_hub_service.database import Database
 from a360_hub_service.entities import Job, Model
 from a360_hub_service.errors import Conflict
@@ -91,7 +92,8 @@ class Bench:
             return session.get_one(Job, job_id)
 
     def wait(self, job_id: str) -> Job:
-        wait_for(lambda: self.get(job_id).status in ("succeeded", "failed"), message="the job did not end")
+        ended = ("succeeded", "failed", "cancelled")
+        wait_for(lambda: self.get(job_id).status in ended, message="the job did not end")
         return self.get(job_id)
 
     def log(self, job_id: str) -> list[tuple[str, str, str]]:
@@ -144,6 +146,97 @@ def test_a_step_that_fails_ends_the_job_with_words(bench: Bench) -> None:
     assert bench.done == [f"one {job}", f"undo {job}"]
     assert bench.outcomes == [f"failed {job}"]
     assert bench.log(job)[-2:] == [("log", "", "The door is locked. Knock."), ("status", "", "failed")]
+
+
+class Held:
+    """Steps that wait until the test lets them go on, or they are interrupted."""
+
+    def __init__(self) -> None:
+        self.begun, self.go = threading.Event(), threading.Event()
+
+    def __call__(self, name: str, work: Work) -> None:
+        self.begun.set()
+        while not self.go.wait(0.02):
+            interruption.check()
+
+
+def cancel(bench: Bench, job_id: str, actor: Actor = SCIENTIST) -> None:
+    with bench.database.session() as session:
+        jobs.cancel(session, bench.context, actor, session.get_one(Job, job_id))
+
+
+@pytest.mark.row("F271")
+def test_a_running_job_is_cancelled_and_cleaned_up(bench: Bench) -> None:
+    held = Held()
+    bench.work = held
+    bench.start()
+    job = bench.begin()
+    assert held.begun.wait(20)
+    cancel(bench, job)
+    done = bench.wait(job)
+    assert (done.status, done.cancelled_by, done.error) == (
+        "cancelled",
+        "scientist",
+        "Cancelled by scientist.",
+    )
+    assert bench.done == [f"one {job}", f"undo {job}"]
+    assert bench.outcomes == [f"failed {job}"]
+    assert bench.log(job)[-2][2] == "Cancelled by scientist. Start it again when you want to."
+    assert not (bench.home / "service" / "jobs" / job).exists()
+    with pytest.raises(Conflict, match="ended already: it was cancelled"):
+        cancel(bench, job)
+
+
+@pytest.mark.row("F271")
+def test_a_waiting_job_is_cancelled_at_once(bench: Bench) -> None:
+    held = Held()
+    bench.work = held
+    bench.start(concurrency=1)
+    first = bench.begin()
+    assert held.begun.wait(20)
+    waiting = bench.begin()
+    cancel(bench, waiting)
+    assert bench.get(waiting).status == "cancelled"
+    held.go.set()
+    assert bench.wait(first).status == "succeeded"
+    assert bench.wait(bench.begin()).status == "succeeded"
+    assert f"one {waiting}" not in bench.done
+    assert bench.outcomes.count(f"failed {waiting}") == 1
+
+
+def test_a_cancelled_job_is_not_gone_on_with_after_a_restart(bench: Bench) -> None:
+    bench.start()
+    bench.wait(bench.begin())
+    bench.context.jobs.stop()
+    lost = bench.begin()
+    with bench.database.session() as session:
+        row = session.get_one(Job, lost)
+        row.status, row.started_at, row.cancelled_by = "running", row.created_at, "scientist"
+    bench.start()
+    assert bench.wait(lost).status == "cancelled"
+    assert f"one {lost}" not in bench.done
+
+
+def test_a_job_that_takes_too_long_is_ended(bench: Bench) -> None:
+    bench.work = Held()
+    bench.start(job_seconds=0.3)
+    done = bench.wait(bench.begin())
+    assert done.status == "failed"
+    assert "took longer than" in (done.error or "")
+    assert done.cancelled_by is None
+
+
+def test_a_withdrawal_is_not_cancelled(bench: Bench) -> None:
+    bench.context.jobs = SimpleNamespace(
+        journal=Journal(bench.database), enqueue=lambda *_: None, stop=lambda: None
+    )
+    with bench.database.session() as session:
+        model = add_model(session, add_project(session, "scientist"), SCIENTIST)
+        job = jobs.begin(session, bench.context, SCIENTIST, model, kind="withdraw", subject_id="0" * 32)
+        with pytest.raises(Conflict, match="withdrawal cannot be cancelled"):
+            jobs.cancel(session, bench.context, SCIENTIST, job)
+        assert job.cancelled_by is None
+        session.rollback()
 
 
 def test_what_was_committed_before_a_crash_is_taken_up_by_the_next_start(bench: Bench) -> None:

@@ -206,7 +206,7 @@ class Delivery:
         def ended() -> dict[str, Any] | None:
             with self.service.client("engineer") as client:
                 job = ok(client.get(f"/jobs/{job_id}"))
-            return job if job["status"] in ("succeeded", "failed") else None
+            return job if job["status"] in ("succeeded", "failed", "cancelled") else None
 
         return dict(wait_for(ended, seconds=seconds, message="the job did not end"))
 

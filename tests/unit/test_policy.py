@@ -32,6 +32,7 @@ MATRIX = {
     "model:review": {SCIENTIST},
     "model:package": {SCIENTIST, ENGINEER},
     "model:publish": {SCIENTIST, ENGINEER},
+    "job:cancel": {SCIENTIST, ENGINEER},
     "monitoring:view": {SCIENTIST, ENGINEER},
 }
 

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from traitlets import Bool, Float, Int, Unicode
 
+from a360_hub_service.backends import interruption
 from a360_hub_service.backends.base import Health, Log
 from a360_hub_service.backends.git.base import CodeSource, GitError
 
@@ -165,6 +166,7 @@ class GitSource(CodeSource):
                     out, err = process.communicate(timeout=0.5)
                     break
                 except subprocess.TimeoutExpired:
+                    interruption.check()
                     self._check_limits(tree, deadline, url)
         finally:
             if process.poll() is None:

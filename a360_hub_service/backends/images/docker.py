@@ -8,6 +8,7 @@ import platform
 import subprocess
 import tarfile
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, ClassVar
@@ -15,12 +16,14 @@ from typing import IO, ClassVar
 import docker
 from docker.errors import BuildError as DockerBuildError
 from docker.errors import ImageNotFound
+from docker.models.containers import Container
 from docker.models.images import Image
 from requests.exceptions import ConnectionError as NoAnswer
 from requests.exceptions import ReadTimeout
 from traitlets import Unicode
 
-from a360_hub_service.backends.base import Health, Log
+from a360_hub_service.backends import interruption
+from a360_hub_service.backends.base import BackendError, Health, Log
 from a360_hub_service.backends.engine import engine, engine_health
 from a360_hub_service.backends.images import base_image
 from a360_hub_service.backends.images.base import BuildError, BuildRequest, BuiltPackage
@@ -77,7 +80,7 @@ class DockerBuilder(Assembler):
                 raise storage_error(error) from error
             try:
                 check_package(request, self._runner(client, image), log)
-            except BuildError:
+            except BackendError:
                 client.images.remove(str(image.id), force=True)
                 raise
             # The name is given last: an image that can be found is one that was checked.
@@ -104,7 +107,7 @@ class DockerBuilder(Assembler):
         except ImageNotFound:
             log(f"Pulling the base image {name}.")
             try:
-                client.images.pull(*_split(name))
+                _pull(client, name)
             except docker.errors.APIError as error:
                 hint = (
                     "Check its name and the registry, or leave the field empty for the platform's own image."
@@ -164,10 +167,10 @@ class DockerBuilder(Assembler):
             )
             try:
                 container.start()
-                code = int(container.wait(timeout=self.validation_timeout)["StatusCode"])
+                code = _wait(container, self.validation_timeout)
                 out = container.logs(stdout=True, stderr=False).decode("utf-8", "replace")
                 err = container.logs(stdout=False, stderr=True).decode("utf-8", "replace")
-            except (ReadTimeout, NoAnswer) as error:
+            except TimeoutError as error:
                 raise took_too_long(self.validation_timeout) from error
             finally:
                 container.remove(force=True)
@@ -197,6 +200,28 @@ class DockerBuilder(Assembler):
     def _name(self, package_id: str, slug: str) -> str:
         # Ids begin with their time, so their end is what tells two packages of one second apart.
         return f"{self.repository}/{slug}:{package_id[:12]}-{package_id[-8:]}"
+
+
+def _wait(container: Container, timeout: float) -> int:
+    """Return the exit code of a container once it has ended. Raises `TimeoutError` after so many seconds."""
+    deadline = time.monotonic() + timeout
+    while True:
+        interruption.check()
+        try:
+            # The engine answers when it has ended; until then no answer comes in the time it is given.
+            return int(container.wait(timeout=1)["StatusCode"])
+        except (ReadTimeout, NoAnswer):
+            if time.monotonic() > deadline:
+                raise TimeoutError from None
+
+
+def _pull(client: docker.DockerClient, name: str) -> None:
+    """Pull an image. Raises `docker.errors.APIError`."""
+    repository, tag = _split(name)
+    for event in client.api.pull(repository, tag, stream=True, decode=True):
+        interruption.check()
+        if "error" in event:
+            raise docker.errors.APIError(str(event["error"]))
 
 
 def _split(name: str) -> tuple[str, str]:

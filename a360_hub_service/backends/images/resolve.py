@@ -7,6 +7,7 @@ import hashlib
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -19,6 +20,7 @@ import uv
 from traitlets import Float, Unicode
 from traitlets.config import LoggingConfigurable
 
+from a360_hub_service.backends import interruption
 from a360_hub_service.backends.base import Log
 from a360_hub_service.backends.images.base import BuildError
 
@@ -119,26 +121,33 @@ class DependencyResolver(LoggingConfigurable):
 
     def _uv(self, arguments: list[str], folder: Path) -> None:
         command = [uv.find_uv_bin(), "--quiet", "--no-progress", "--color=never", *arguments]
+        process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env=_environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        )
         try:
-            done = subprocess.run(
-                command,
-                cwd=folder,
-                env=_environment(),
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=self.timeout,
-                check=False,
-            )
+            _, said = interruption.communicate(process, self.timeout)
         except subprocess.TimeoutExpired as error:
             raise BuildError(
                 f"Resolving or installing dependencies took longer than {self.timeout:.0f} seconds.",
                 hint="Check that the package index answers, then package again.",
                 field="dependencies",
             ) from error
-        if done.returncode:
-            raise _explain(done.stderr)
+        finally:
+            if process.poll() is None:
+                # It may be building a package, with processes of its own.
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                process.communicate()
+        if process.returncode:
+            raise _explain(said)
 
 
 def remove_stale(folder: Path, prefix: str) -> None:

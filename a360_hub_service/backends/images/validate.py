@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from a360_hub_service.backends import interruption
 from a360_hub_service.backends.base import Log
 from a360_hub_service.backends.images.base import BuildError, BuildRequest
 
@@ -137,7 +138,7 @@ def local_runner(bundle: Path, timeout: float, memory: int) -> Runner:
                 start_new_session=True,
             )
             try:
-                out, err = process.communicate(timeout=timeout)
+                out, err = interruption.communicate(process, timeout)
             except subprocess.TimeoutExpired as error:
                 raise took_too_long(timeout) from error
             finally:

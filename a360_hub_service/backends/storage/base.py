@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 
 from ...entities import Credential, DataRepo
 from ...errors import Invalid, NotFound, Unavailable
+from .. import interruption
 from .keys import check_prefix
 
 if TYPE_CHECKING:
@@ -254,6 +255,7 @@ class Storage(ABC):
         """Copy a file to a local path."""
         with path.open("wb") as file:
             for chunk in self.read(key):
+                interruption.check()
                 file.write(chunk)
 
     def sha256(self, key: str) -> str:

@@ -14,6 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from a360_hub_service.backends import interruption
 from a360_hub_service.backends.base import Log
 from a360_hub_service.backends.images.base import BuiltPackage
 from a360_hub_service.backends.targets.base import Target
@@ -49,9 +50,11 @@ class LocalTarget(Target):
                 self._wait_until_ready(spec.slug, revision)
                 self.gateway.ensure_running(log)
                 self._route(spec.slug, revision)
-            except (TargetError, OSError) as error:
+            except (TargetError, OSError, interruption.Interrupted) as error:
                 if fresh:
                     self._undo(spec.slug, revision)
+                if isinstance(error, interruption.Interrupted):
+                    raise
                 raise _as_target_error(error) from error
             record = {"target": self.name, "revision": revision, "limits": limits, "spec": asdict(spec)}
             write_json(self._home(spec.slug) / "endpoint.json", record)
@@ -175,6 +178,7 @@ class LocalTarget(Target):
         deadline = time.monotonic() + self.start_timeout
         before = {replica.name: replica.restarts for replica in self._replicas(slug, revision)}
         while True:
+            interruption.check()
             found = self._replicas(slug, revision)
             if all(replica.ready for replica in found):
                 return
