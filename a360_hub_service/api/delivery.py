@@ -13,11 +13,12 @@ from ..backends.base import Health
 from ..entities import Endpoint, Job, Package
 from ..errors import NotFound
 from ..policy import Action
-from ..services import endpoints, jobs, packaging, publishing
+from ..services import endpoints, jobs, keys, packaging, publishing
+from ..services.keys import KeySpec
 from .jobs import JobView
 from .routing import AsyncCall, Call, Form, Page, View
 from .scope import authorise
-from .texts import ANY_TEXT, NOTHING, REPOSITORY, Whole
+from .texts import ANY_TEXT, DISPLAY_NAME, NOTHING, REPOSITORY, Lifetime, Whole
 
 Name = Annotated[str, StringConstraints(max_length=255, pattern=r"^[A-Z_][A-Z0-9_]*$")]
 Value = Annotated[str, StringConstraints(max_length=32768, strip_whitespace=False)]
@@ -120,11 +121,27 @@ class PublishForm(Form):
 
 
 class KeyForm(Form):
-    """A new key."""
+    """A new key; one of the same name is rotated."""
 
-    overlap_seconds: Whole = Field(
-        3600, ge=0, le=30 * 86400, description="How long the keys there are stay valid."
+    name: str = Field(
+        "default",
+        min_length=1,
+        max_length=64,
+        description="Whose or what for.",
+        json_schema_extra=DISPLAY_NAME,
     )
+    overlap_seconds: Whole = Field(
+        3600, ge=0, le=30 * 86400, description="How long the key of this name stays valid beside the new one."
+    )
+    valid_seconds: Lifetime | None = Field(
+        None, description="How long the new key is valid; always if left out."
+    )
+
+    def spec(self) -> KeySpec:
+        """What the use case takes."""
+        valid = self.valid_seconds
+        lifetime = timedelta(seconds=valid) if valid is not None else None
+        return KeySpec(self.name, timedelta(seconds=self.overlap_seconds), lifetime)
 
 
 class PackageView(View):
@@ -153,6 +170,7 @@ class KeyView(View):
     """A key of an endpoint, without the key."""
 
     id: str
+    name: str
     prefix: str
     created_by: str
     created_at: datetime
@@ -202,6 +220,7 @@ class ApiKeyView(View):
     """A key, shown this once."""
 
     api_key: str
+    key: KeyView
 
 
 class BackendView(View):
@@ -329,9 +348,14 @@ def _now(call: Call, endpoint: Endpoint) -> EndpointView:
 
 
 def add_endpoint_key(call: Call) -> ApiKeyView:
-    """Make a new key; the ones there are open the endpoint for a while longer"""
-    overlap = timedelta(seconds=call.body.overlap_seconds)
-    return ApiKeyView(api_key=endpoints.rotate(call.session, call.context, call.actor, call.entity, overlap))
+    """Make a key, or rotate the one of this name: it opens the endpoint for a while longer"""
+    made = keys.add(call.session, call.context, call.actor, call.entity, call.body.spec())
+    return ApiKeyView(api_key=made.value, key=KeyView.model_validate(made.key))
+
+
+def revoke_endpoint_key(call: Call) -> None:
+    """Revoke a key: calls with it are refused from now on"""
+    keys.revoke(call.session, call.context, call.entity, call.ids["key_id"])
 
 
 async def list_builders(call: AsyncCall) -> Page[BackendView]:

@@ -63,6 +63,14 @@ DELIVERY = [
         status=201,
         fresh=True,
     ),
+    _endpoints(
+        "DELETE",
+        "/endpoints/{endpoint_id}/keys/{key_id}",
+        d.revoke_endpoint_key,
+        A.MODEL_PUBLISH,
+        status=204,
+        fresh=True,
+    ),
     _endpoints("GET", "/targets", d.list_targets, A.PROJECTS_LIST, Page[d.BackendView]),
 ]
 

@@ -45,6 +45,8 @@ Port = Annotated[
     int, Field(ge=1, le=65535, description="The usual one when left out."), BeforeValidator(_whole)
 ]
 """A TCP port."""
+Lifetime = Annotated[int, Field(ge=60, le=3650 * 86400), BeforeValidator(_whole)]
+"""Seconds, from a minute to ten years."""
 Dimension = Annotated[int, Field(ge=0, lt=2**53), BeforeValidator(_whole)]
 """A size along one axis."""
 Opset = Annotated[int, Field(ge=1, lt=2**31), BeforeValidator(_whole)]

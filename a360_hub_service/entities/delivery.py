@@ -108,6 +108,7 @@ class EndpointKey(Identified, Base):
     __tablename__ = "endpoint_keys"
 
     endpoint_id: Mapped[str] = mapped_column(ForeignKey("endpoints.id", ondelete="CASCADE"), index=True)
+    name: Mapped[str] = mapped_column(String(64), default="default")  # several have it while one is rotated
     sha256: Mapped[str] = mapped_column(String(64))
     prefix: Mapped[str] = mapped_column(String(12))
     created_by: Mapped[str] = mapped_column(String(255))

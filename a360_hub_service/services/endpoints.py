@@ -1,14 +1,11 @@
-"""Endpoints: what runs, how to call it, the keys that open it, and how it is found again after a restart
-(rows F325 to F331)."""
+"""Endpoints: what runs, how to call it, and how it is found again after a restart (rows F325 to F331)."""
 
-import hashlib
 import logging
-import secrets
 import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session, joinedload, selectinload
@@ -17,12 +14,10 @@ from ..backends.base import BackendError, Log
 from ..backends.images.base import BuiltPackage
 from ..backends.targets.base import Target
 from ..backends.targets.types import EndpointSpec, EndpointStatus, KeyRecord
-from ..entities import Collaborator, Endpoint, EndpointKey, Job, Model, Package, utcnow
-from ..errors import Conflict, Unavailable
+from ..entities import Collaborator, Endpoint, Job, Model, Package
+from ..errors import Unavailable
 from ..jobs.work import ACTIVE
-from ..lifecycle import State
 from .context import Actor, Context
-from .models import lock
 from .paging import page
 
 log = logging.getLogger("a360.endpoints")
@@ -114,50 +109,6 @@ def _ask(target: Target, slug: str) -> Live:
         log.exception("the target %s could not be asked about %s", target.name, slug)
         return Live(UNKNOWN, message=f"The target “{target.name}” does not answer.")
     return Live(status.status, status.replicas, status.ready_replicas, status.limits, status.message)
-
-
-def new_key(session: Session, endpoint: Endpoint, actor: str) -> str:
-    """Add a key to an endpoint and return it: the only time anybody sees it (C14)."""
-    key = f"a360_{secrets.token_urlsafe(32)}"
-    digest = hashlib.sha256(key.encode()).hexdigest()
-    session.add(EndpointKey(endpoint_id=endpoint.id, sha256=digest, prefix=key[:12], created_by=actor))
-    session.flush()
-    session.expire(endpoint, ["keys"])
-    return key
-
-
-def rotate(session: Session, context: Context, actor: Actor, endpoint: Endpoint, overlap: timedelta) -> str:
-    """Make a new key; those there are open the endpoint for ``overlap`` longer (C14).
-
-    Raises
-    ------
-    Conflict
-        Unless the endpoint is published.
-    Unavailable
-        If the target does not take the keys; then they stay as they were.
-    """
-    model = endpoint.model
-    lock(session, model)
-    if model.status != State.PUBLISHED or endpoint.desired != RUNNING:
-        raise Conflict(
-            f"“{model.model_name}” {model.version} is “{model.status}”; keys belong to published models.",
-            hint="Publish it; that makes a new key too.",
-        )
-    now = utcnow()
-    until = now + overlap
-    for key in endpoint.keys:
-        if key.expires_at is not None and key.expires_at <= now:
-            session.delete(key)
-        elif key.expires_at is None or key.expires_at > until:
-            key.expires_at = until
-    session.flush()
-    value = new_key(session, endpoint, actor.name)
-    try:
-        # Before the commit: a key that was told but opens nothing would be worse than none.
-        target_of(context, endpoint).write_keys(endpoint.slug, key_records(endpoint))
-    except BackendError as error:
-        raise Unavailable(f"The keys could not be changed. {error.message}", hint=error.hint) from error
-    return value
 
 
 def key_records(endpoint: Endpoint) -> list[KeyRecord]:

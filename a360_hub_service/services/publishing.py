@@ -2,16 +2,17 @@
 
 import logging
 from dataclasses import asdict, dataclass, field
+from datetime import timedelta
 
-from sqlalchemy import delete, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from ..backends.targets.base import Target
-from ..entities import Endpoint, EndpointKey, Job, Model, Package
+from ..entities import Endpoint, Job, Model, Package
 from ..errors import Conflict, FieldError, Invalid, Unavailable
 from ..jobs.work import Failure, JobKind, Step, Work
 from ..lifecycle import Command, State, next_state
-from . import jobs
+from . import jobs, keys
 from .context import Actor, Context
 from .endpoints import (
     RUNNING,
@@ -19,13 +20,16 @@ from .endpoints import (
     built_package,
     endpoint_of,
     load_for_target,
-    new_key,
     target_of,
 )
+from .keys import KeySpec
 from .models import transition
 from .packaging import endpoint_slug
 
 log = logging.getLogger("a360.endpoints")
+
+FIRST_KEY = KeySpec("default", overlap=timedelta(0))
+"""The key that comes with publishing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +83,8 @@ def request(session: Session, context: Context, actor: Actor, model: Model, spec
     endpoint.url, endpoint.created_by = None, actor.name
     session.add(endpoint)
     session.flush()
-    _forget_keys(session, endpoint)
-    api_key = new_key(session, endpoint, actor.name)
+    keys.forget(session, endpoint)
+    api_key = keys.new(session, endpoint, actor.name, FIRST_KEY).value
     job = jobs.begin(session, context, actor, model, kind=jobs.PUBLISH, subject_id=endpoint.id)
     return Published(job, endpoint, api_key)
 
@@ -154,11 +158,6 @@ def _check_sizes(spec: PublishSpec) -> None:
         raise Invalid("; ".join(f"{each.field} {each.message}" for each in wrong), errors=wrong)
 
 
-def _forget_keys(session: Session, endpoint: Endpoint) -> None:
-    session.execute(delete(EndpointKey).where(EndpointKey.endpoint_id == endpoint.id))
-    session.expire(endpoint, ["keys"])
-
-
 def _prepare(work: Work) -> None:
     """See that the target works and the package is still there, before anything is changed."""
     with work.context.database.session(write=False) as session:
@@ -180,8 +179,8 @@ def _apply(work: Work) -> None:
     """Start the replicas and open the gateway; what runs already is left as it is."""
     with work.context.database.session(write=False) as session:
         target = target_of(work.context, session.get_one(Endpoint, work.subject_id))
-        spec, keys = load_for_target(work.context, session, work.subject_id)
-    target.write_keys(spec.slug, keys)
+        spec, records = load_for_target(work.context, session, work.subject_id)
+    target.write_keys(spec.slug, records)
     status = target.apply(spec, work.log)
     with work.context.database.session() as session:
         session.get_one(Endpoint, work.subject_id).url = status.url
@@ -194,7 +193,7 @@ def _published(session: Session, work: Work) -> None:
 def _not_published(session: Session, work: Work, failure: Failure) -> None:
     endpoint = session.get_one(Endpoint, work.subject_id)
     endpoint.desired, endpoint.url = STOPPED, None
-    _forget_keys(session, endpoint)
+    keys.forget(session, endpoint)
     model = session.get_one(Model, work.model_id)
     transition(session, model, Command.PUBLISH_FAILED, work.actor, failure.error)
 
@@ -215,7 +214,7 @@ def _remove(work: Work) -> None:
 def _withdrawn(session: Session, work: Work) -> None:
     endpoint = session.get_one(Endpoint, work.subject_id)
     endpoint.desired, endpoint.url = STOPPED, None
-    _forget_keys(session, endpoint)
+    keys.forget(session, endpoint)
     transition(session, session.get_one(Model, work.model_id), Command.WITHDRAW, work.actor)
 
 

@@ -233,6 +233,42 @@ def test_keys_rotate_with_an_overlap_and_are_stored_nowhere(plain: ServiceProces
     assert (answer.status_code, answer.json()["code"]) == (409, "conflict")
 
 
+@pytest.mark.row("C14", "F314")
+def test_keys_have_names_end_and_are_revoked_one_by_one(plain: ServiceProcess, tmp_path: Path) -> None:
+    delivery = Delivery(plain, tmp_path).approve()
+    assert delivery.package()["status"] == "succeeded"
+    job, answer = delivery.publish()
+    assert job["status"] == "succeeded", delivery.log(job["id"])
+    seen, first = delivery.endpoint(), answer["api_key"]
+    path = f"/endpoints/{seen['id']}/keys"
+
+    def opens(key: str) -> bool:
+        return call(seen["url"], key).status_code == 200
+
+    with plain.client("engineer") as client:
+        shop = ok(client.post(path, json={"name": "shop", "overlap_seconds": 0}))
+        assert (shop["key"]["name"], shop["key"]["expires_at"]) == ("shop", None)
+        app = ok(client.post(path, json={"name": "app", "valid_seconds": 3600}))
+        assert app["key"]["expires_at"]
+        # A rotated key takes the place of the one of its name, and of no other.
+        again = ok(client.post(path, json={"name": "shop", "overlap_seconds": 0}))
+        wait_for(lambda: not opens(shop["api_key"]), seconds=5)
+        assert all(opens(key) for key in (first, app["api_key"], again["api_key"]))
+        assert sorted(key["name"] for key in delivery.endpoint()["keys"])[:2] == ["app", "default"]
+        revoked = f"{path}/{again['key']['id']}"
+        assert client.delete(revoked).status_code == 204
+        wait_for(lambda: not opens(again["api_key"]), seconds=5)
+        assert all(opens(key) for key in (first, app["api_key"]))
+        assert client.delete(revoked).status_code == 404
+        for wrong in ({"name": "  "}, {"name": "x" * 65}, {"valid_seconds": 5}):
+            assert client.post(path, json=wrong).status_code == 422
+        for key in delivery.endpoint()["keys"]:
+            ok(client.delete(f"{path}/{key['id']}"))
+        wait_for(lambda: not opens(first) and not opens(app["api_key"]), seconds=5)
+        assert delivery.withdraw()["status"] == "succeeded"
+        assert client.delete(f"{path}/{app['key']['id']}").status_code == 409
+
+
 def tell_everything(service: ServiceProcess, delivery: Delivery) -> list[httpx.Response]:
     """All the API says about a model, and the service's log."""
     paths = [

@@ -237,6 +237,7 @@ def _insert(service: ServiceProcess, project_id: str, model_id: str, run_id: str
             "job_id": job.id,
             "workspace_id": workspace.id,
             "endpoint_id": endpoint.id,
+            "key_id": key.id,
         }
     database.close()
     return ids
