@@ -223,12 +223,14 @@ def refusal(response: requests.Response, error: Raise) -> Exception:
     status = response.status_code
     what = str(problem.get("title") or f"The A360 service refused the call ({status} {response.reason}).")
     details = [str(problem["detail"])] if problem.get("detail") else []
-    details += [
+    told = [
         f"{entry.get('field')}: {entry.get('message')}"
         for entry in problem.get("errors") or []
         if isinstance(entry, dict)
     ]
     hint = str(problem.get("hint") or _HINTS.get(status) or (_OURS if status < 500 else _THEIRS))
+    # Of a single field the detail often says the same.
+    details += [line for line in told if line not in details]
     why = "\n".join(details) or f"{response.request.method} {response.url} was answered with {status}."
     return error(what, why, hint, code=str(problem.get("code") or ""), status=status)
 

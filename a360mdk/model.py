@@ -227,27 +227,29 @@ class Model(Base):
                 that scikit-learn negates (neg_...).
 
         Raises:
-            ModelError: no finished run has this metric.
+            ModelError: no finished run has this metric as a number.
         """
+        import pandas
+
         runs = experiment.list_runs()
         column = f"metric_{metric}"
-        known = runs[runs[column].notna()] if column in runs else runs.iloc[0:0]
-        if known.empty:
+        # Texts and lists can be logged as well; they say nothing of which run is better.
+        values = pandas.to_numeric(runs.get(column, pandas.Series(dtype=float)), errors="coerce").dropna()
+        if values.empty:
             names = sorted(name[7:] for name in runs.columns if name.startswith("metric_"))
             raise ModelError(
-                f"No finished run of {experiment.experiment_name} has the metric {metric!r}.",
+                f"No finished run of {experiment.experiment_name} has the metric {metric!r} as a number.",
                 f"Metrics there: {', '.join(names) or 'none'}.",
                 "Name one of these, without the prefix metric_.",
             )
         if greater_is_better is None:
             greater_is_better = greater_is_better_by_name(metric)
-        values = known[column].astype(float)
-        best = known.iloc[
-            int(values.to_numpy().argmax() if greater_is_better else values.to_numpy().argmin())
-        ]
-        self.set_final_run(experiment, best["id"])
-        print(f"Final run: {best['id']} ({metric} = {best[column]})")
-        return str(best["id"])
+        numbers = values.to_numpy()
+        best = int(numbers.argmax() if greater_is_better else numbers.argmin())
+        run_id = str(runs["id"].loc[values.index].iloc[best])
+        self.set_final_run(experiment, run_id)
+        print(f"Final run: {run_id} ({metric} = {numbers[best]})")
+        return run_id
 
     def get_artifact(self, name: str, path: str | os.PathLike[str] = ".") -> Any:
         """Download an artifact of the final run and open it.

@@ -17,6 +17,7 @@ ONE_DATABASE = {
     "capture/test_captures.py",
     "capture/test_ends.py",
     "test_buckets.py",
+    "test_datarepos.py",
     "test_datasets.py",
     "test_datasources.py",
     "test_definitions.py",

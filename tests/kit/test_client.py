@@ -17,7 +17,7 @@ from sklearn.linear_model import LogisticRegression
 from a360mdk import client as client_module
 from a360mdk import exceptions
 from a360mdk.client import Client
-from a360mdk.exceptions import ModelError, RunError
+from a360mdk.exceptions import GraphQLError, ModelError, RunError
 from tests.kit.conftest import Workspace, make_workspace
 from tests.support.service import ServiceProcess, free_port
 
@@ -89,18 +89,28 @@ def test_problem_documents_become_exceptions() -> None:
     with gateway(lambda *given: answer) as url, pytest.raises(ModelError) as caught:
         Client(url, "secret-token").get("/x", ModelError)
     assert str(caught.value) == "Invalid\nTwo fields are wrong.\nversion: too long\nCorrect them."
+    once = {**problem, "detail": "version: too long"}
+    answer = (422, {"Content-Type": "application/problem+json"}, json.dumps(once).encode())
+    with gateway(lambda *given: answer) as url, pytest.raises(ModelError) as caught:
+        Client(url, "secret-token").get("/x", ModelError)
+    assert str(caught.value) == "Invalid\nversion: too long\nCorrect them."
     assert (caught.value.status, caught.value.code) == (422, "invalid")
     assert "secret-token" not in repr(caught.value)
 
 
-NOT_THE_API = [(200, {}, b"<html>"), (302, {"Location": "/hub/login"}, b""), (401, {}, b"no")]
+NOT_THE_API = [
+    ((200, {}, b"<html>"), GraphQLError),
+    ((302, {"Location": "/hub/login"}, b""), ModelError),
+    ((401, {}, b"no"), ModelError),
+]
 
 
-@pytest.mark.parametrize("answer", NOT_THE_API)
-def test_answers_that_are_not_the_api(answer: Answer) -> None:
+@pytest.mark.row("M170")
+@pytest.mark.parametrize(("answer", "error"), NOT_THE_API)
+def test_answers_that_are_not_the_api(answer: Answer, error: type[Exception]) -> None:
     with (
         gateway(lambda *given: answer) as url,
-        pytest.raises(ModelError, match=r"A360_API_URL|stop the workspace"),
+        pytest.raises(error, match=r"A360_API_URL|stop the workspace"),
     ):
         Client(url, "t").get("/x", ModelError)
 

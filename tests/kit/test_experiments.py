@@ -61,7 +61,29 @@ def test_the_summary_of_a_data_frame(workspace: Workspace, table: Table, capsys:
         model.get_or_create_experiment("forest", "sklearn", train_features=features[["tenure"]])
 
 
-@pytest.mark.row("M127", "M128")
+@pytest.mark.row("M127", "M144")
+def test_what_hugging_face_needs_goes_from_the_experiment_to_its_runs(
+    workspace: Workspace, table: Table
+) -> None:
+    features, target = table
+    model = workspace.ai.get_or_create_model("churn_pred_2")
+    tokenizer = object()
+    given: dict[str, Any] = {"pipeline_name": "text-classification", "framework": "pytorch"}
+    experiment = model.get_or_create_experiment(
+        experiment_name="e", model_flavor="sklearn", train_features=features, train_target=target,
+        tokenizer=tokenizer, **given,
+    )  # fmt: skip
+    again = model.get_or_create_experiment("e", tokenizer=tokenizer)
+    for loaded in (experiment, again):
+        assert {name: getattr(loaded, name) for name in given} == given
+        assert loaded.tokenizer is tokenizer
+        run = loaded.run_experiment()
+        assert {name: getattr(run, name) for name in given} == given
+        assert run.tokenizer is tokenizer
+    assert model.get_or_create_experiment("e").tokenizer is None  # it is not stored
+
+
+@pytest.mark.row("M128")
 def test_what_may_change_of_an_experiment(workspace: Workspace, table: Table) -> None:
     features, target = table
     (workspace.home / "eda.ipynb").write_text("{}")
@@ -71,12 +93,24 @@ def test_what_may_change_of_an_experiment(workspace: Workspace, table: Table) ->
         "baseline", "data_exploration_file", "data_preparation_file", "model_training_file",
         "enable_drift_monitoring", "monitoring_expected_value",
     }  # fmt: skip
-    experiment.data_exploration_file = "eda.ipynb"
-    experiment.monitoring_expected_value = "median"
+    given: dict[str, Any] = {
+        "data_exploration_file": "eda.ipynb",
+        "data_preparation_file": "eda.ipynb",
+        "model_training_file": "eda.ipynb",
+        "monitoring_expected_value": "median",
+        "baseline": {"tenure": {"median": 3.0, "std": 1.0}},
+        "enable_drift_monitoring": True,
+    }
+    for name, value in given.items():
+        setattr(experiment, name, value)
+        assert getattr(experiment, name) == value
     stored = workspace.client.get(f"/experiments/{experiment.id}").json()
-    assert (stored["data_exploration_file"], stored["monitoring_expected_value"]) == ("eda.ipynb", "median")
+    assert {name: stored[name] for name in given} == given
+    loaded = model.get_or_create_experiment("e")
+    assert {name: getattr(loaded, name) for name in given} == given
     with pytest.raises(ExperimentError, match="cannot be changed"):
         experiment.model_flavor = "xgboost"
+    experiment.enable_drift_monitoring = False
     later = model.get_or_create_experiment(
         "e", train_features=features, train_target=target, enable_drift_monitoring=True
     )
@@ -126,5 +160,10 @@ def test_list_experiments(workspace: Workspace, table: Table) -> None:
         "1.0",
     )
     assert row.train_shape == [4]
+    expected = {
+        name: {"mean": pytest.approx(column.mean()), "std": pytest.approx(column.std(ddof=0))}
+        for name, column in features.astype(float).items()
+    }
+    assert row.baseline == expected
     assert list(row.baseline) == list(features.columns)
-    assert set(row.baseline["gender"]) == {"mean", "std"}
+    assert list(row.baseline["gender"]) == ["mean", "std"]

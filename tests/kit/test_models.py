@@ -11,12 +11,27 @@ import yaml
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 
+from a360_hub_service.lifecycle import State
 from a360mdk import A360AI, Experiment, Model, Run
 from a360mdk.exceptions import A360AIError, ConfigurationError, ExperimentError, ModelError, RunError
 from a360mdk.model import greater_is_better_by_name
 from tests.kit.conftest import Workspace
+from tests.kit.test_experiments import LABELS
 
 Table = tuple[pd.DataFrame, "pd.Series[Any]"]
+PHASES = {
+    State.DRAFT: "In Development",
+    State.IN_REVIEW: "In Development",
+    State.NEEDS_REVISIONS: "In Development",
+    State.READY_TO_PACKAGE: "Packaging",
+    State.PACKAGING: "Packaging",
+    State.PACKAGE_FAILED: "Packaging",
+    State.READY_TO_PUBLISH: "Packaging",
+    State.PUBLISHING: "Packaging",
+    State.PUBLISH_FAILED: "Packaging",
+    State.PUBLISHED: "Published",
+    State.TERMINATED: "Terminated",
+}
 
 
 @pytest.mark.row("M002", "M003", "M004", "M005")
@@ -101,9 +116,10 @@ def test_import_model(workspace: Workspace, table: Table, capsys: Any) -> None:
         train_target=target.to_numpy(),
         feature_names=list(features.columns),
     )
-    printed = capsys.readouterr().out
-    assert printed.startswith("//-- Experiment Loaded --//")
-    assert f"Final Run Id: {model.best_run_id}" in printed
+    lines = capsys.readouterr().out.strip().split("\n")
+    assert lines[0] == "//-- Experiment Loaded --//"
+    assert [line.split(": ")[0] for line in lines[1:]] == LABELS
+    assert f"Final Run Id: {model.best_run_id}" in lines
     stored = workspace.client.get(f"/models/{model.id}").json()
     assert (stored["imported"], stored["best_run_id"]) == (True, model.best_run_id)
     loaded = model.get_artifact("trained_model")
@@ -180,6 +196,33 @@ def test_definitions(workspace: Workspace, tmp_path: Path) -> None:
         (tmp_path / "bad.yaml").write_text(text)
         with pytest.raises(ModelError):
             ai.import_model_definition(tmp_path / "bad.yaml")
+
+
+@pytest.mark.row("M043", "M133")
+def test_the_final_run_is_in_the_definition(workspace: Workspace, table: Table) -> None:
+    features, target = table
+    ai = workspace.ai
+    model = ai.get_or_create_model("churn_pred_2", model_type="classification")
+    experiment = model.get_or_create_experiment("e", "sklearn", features, target)
+    with experiment.run_experiment() as run:
+        run.log_model(LogisticRegression(max_iter=2000).fit(features, target))
+    # Chosen elsewhere, by a colleague or on the model's page: what is written is what is so now.
+    A360AI().get_or_create_model("churn_pred_2").set_final_run(experiment, str(run.id))
+    ai.export_model_definition("model.yaml")
+    written = yaml.safe_load((workspace.home / "model.yaml").read_text())
+    assert written == {
+        "model_name": "churn_pred_2", "version": "1.0", "model_type": "classification",
+        "best_experiment_id": experiment.id, "best_run_id": run.id,
+    }  # fmt: skip
+    assert (model.best_experiment_id, model.best_run_id) == (experiment.id, run.id)
+
+
+@pytest.mark.row("C04", "M131", "M132")
+@pytest.mark.parametrize("state", State)
+def test_every_state_of_the_platform_has_its_phase(state: State) -> None:
+    model = Model.of({"id": "0" * 32, "status": state.value}, A360AI())
+    assert model.sub_status == state
+    assert model.status == PHASES[state]
 
 
 @pytest.mark.row("M081")
