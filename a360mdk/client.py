@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import requests
-from requests.exceptions import InvalidSchema, InvalidURL, MissingSchema
+from requests.exceptions import InvalidJSONError, InvalidSchema, InvalidURL, MissingSchema
 
 from a360mdk.exceptions import GraphQLError
 
@@ -126,6 +126,12 @@ class Client:
             response = self.send(method, path, params=params, body=body, repeatable=safe, seconds=seconds)
         except Unreachable as lost:
             raise error(*unreachable_text(self.base_url, lost)) from lost
+        except InvalidJSONError as unwritable:
+            raise error(
+                "The A360 service was not asked: what it is to be told cannot be written as JSON.",
+                str(unwritable),
+                "Put None in place of values that are not finite, and numbers or texts in place of objects.",
+            ) from unwritable
         return decode(response, error)
 
     def send(
@@ -150,6 +156,7 @@ class Client:
 
         Raises:
             Unreachable: no answer after all attempts.
+            InvalidJSONError: the body holds numbers that are not finite.
         """
         maybe_done = False
         for attempt in range(1, ATTEMPTS + 1):
@@ -162,6 +169,8 @@ class Client:
                     timeout=(CONNECT_SECONDS, seconds),
                     allow_redirects=False,
                 )
+            except InvalidJSONError:
+                raise  # nothing was sent, and nothing would be
             except (MissingSchema, InvalidSchema, InvalidURL) as failure:
                 raise Unreachable(f"this is not an address ({failure})", maybe_done=False) from None
             except requests.RequestException as failure:

@@ -80,9 +80,16 @@ def begin(wanted: Wanted, store: Store) -> Capture:
 
     Raises:
         RunError: the service refuses, or does not answer.
-        ConfigurationError: this server is no workspace of a project.
+        ConfigurationError: this server is no workspace of a project, or its home takes no files.
     """
-    capture_id = store.create(wanted.content)
+    try:
+        capture_id = store.create(wanted.content)
+    except OSError as error:
+        raise ConfigurationError(
+            "The notebook was not captured.",
+            f"A copy of it cannot be kept in {store.root}: {error.strerror}.",
+            "Make room in the workspace's home, and call again.",
+        ) from error
     try:
         settings = Settings.from_environment()
         client = Client(settings.api_url, settings.token)
@@ -116,7 +123,13 @@ def _notebook(given: Any, root: str) -> Path:
         raise _wrong("notebook is no path.")
     path = resolve(os.path.expanduser(given))
     path = path if path.is_absolute() else Path(root).expanduser() / path
-    if path.suffix != ".ipynb" or not path.is_file():
+    if path.suffix != ".ipynb":
+        raise _wrong(f"{path.name} is no notebook: its name does not end in .ipynb.")
+    try:
+        there = path.is_file()
+    except OSError as error:  # a name that is too long, for one
+        raise _wrong(f"The notebook cannot be looked for: {error.strerror}.") from None
+    if not there:
         raise _wrong(f"There is no notebook {path}.")
     return path.resolve()
 

@@ -148,6 +148,20 @@ def test_what_is_not_an_address_says_so(address: str) -> None:
         Client(address, "t").get("/x", ModelError)
 
 
+def test_what_json_has_no_word_for_is_not_sent() -> None:
+    calls: list[str] = []
+
+    def count(method: str, path: str, body: bytes) -> Answer:
+        calls.append(path)
+        return as_json(200, {})
+
+    with gateway(count) as url:
+        for value in (float("nan"), float("inf")):
+            with pytest.raises(ModelError, match=r"was not asked.*\n.*JSON compliant[^\n]*\n.*None"):
+                Client(url, "t").patch("/x", ModelError, {"baseline": {"a": {"mean": value}}})
+    assert calls == []
+
+
 def test_pages_are_walked() -> None:
     def pages(method: str, path: str, body: bytes) -> Answer:
         first = "cursor=" not in path

@@ -49,6 +49,8 @@ def test_a_notebook_becomes_a_run_with_its_parameters_and_environment(
     saved = capture.save_notebook()
     assert saved == str(path.with_name("tides-executed.ipynb"))
     assert printed(Path(saved).read_text()).startswith("42")
+    assert capture.save_notebook("/home/jovyan") == str(workspace.home / "tides-executed.ipynb")
+    assert capture.save_notebook("/home/jovyan/deep/it.ipynb") == str(workspace.home / "deep" / "it.ipynb")
     assert list(workspace.ai.list_captures().state) == ["finished"]
     # The worker is warm now: the second notebook does not wait for imports, and starts from nothing.
     again = workspace.ai.capture(path, wait=True)
@@ -140,10 +142,17 @@ def test_what_cannot_be_captured_is_refused_with_the_reason(
     (workspace.home / "broken.ipynb").write_text('{"cells": 3}')
     with pytest.raises(SchedulerError, match="cannot be read as a notebook"):
         capture("broken.ipynb")
+    (workspace.home / "script.py").write_text("1")
+    with pytest.raises(SchedulerError, match=r"script\.py is no notebook: its name does not end in \.ipynb"):
+        capture("script.py")
+    with pytest.raises(SchedulerError, match=r"parameters is a list[^$]*parameters=\{"):
+        capture(path, ["rate"])  # type: ignore[arg-type]
     with pytest.raises(SchedulerError, match="cannot be the name of a variable"):
         capture(path, {"a b": 1})
     with pytest.raises(SchedulerError, match="time_limit is no number of seconds"):
         capture(path, time_limit=0)
+    with pytest.raises(SchedulerError, match="cannot be written as JSON"):
+        capture(path, time_limit=float("inf"))
     with pytest.raises(ExperimentError, match="no experiment 'Other'"):
         capture(path, experiment="Other")
     post = server.http.post
@@ -152,6 +161,7 @@ def test_what_cannot_be_captured_is_refused_with_the_reason(
         {"notebook": "a\0.ipynb", "experiment_id": "a"},
         {"notebook": "fine.ipynb", "experiment_id": "../x"}, {"notebook": "fine.ipynb", "x": 1},
         {"notebook": "fine.ipynb", "experiment_id": "a1", "parameters": []},
+        {"notebook": "n" * 5000 + ".ipynb", "experiment_id": "a1"},
     ):  # fmt: skip
         answer = post("/a360/captures", content=json.dumps(body))
         assert answer.status_code == 400, answer.text
@@ -160,6 +170,17 @@ def test_what_cannot_be_captured_is_refused_with_the_reason(
     assert unknown.status_code == 404
     assert post("/a360/captures", headers={"Authorization": ""}).status_code == 403
     assert server.http.get("/a360/captures").json() == {"captures": []}
+    assert workspace.runs(experiment) == before
+    state = workspace.home / ".local" / "state" / "a360"
+    kept = [each for each in state.iterdir() if each.name == "captures"]
+    for each in kept:
+        each.rename(state / "kept")
+    (state / "captures").write_text("a file where the folder of captures would be")
+    with pytest.raises(SchedulerError, match="cannot be kept in"):
+        capture(path)
+    (state / "captures").unlink()
+    for each in kept:
+        (state / "kept").rename(each)
     assert workspace.runs(experiment) == before
     monkeypatch.delenv("A360_SERVER_URL")
     with pytest.raises(SchedulerError, match="Call this in a notebook of a workspace"):

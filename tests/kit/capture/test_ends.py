@@ -1,5 +1,6 @@
 """Captures that end early: cancelled, out of time, killed, or without the service."""
 
+import json
 import signal
 from pathlib import Path
 from typing import Any
@@ -7,9 +8,12 @@ from typing import Any
 import psutil
 import pytest
 
+from a360_server_extension.captures.registering import register
+from a360mdk.client import Unreachable
 from a360mdk.exceptions import SchedulerError
 from tests.kit.capture.notebooks import WAITS, begun, ended, know, notebook, printed, stored, workers
 from tests.kit.conftest import Workspace
+from tests.kit.test_client import forwarded, gateway
 from tests.support.delivery import ok
 from tests.support.jupyter import Server
 from tests.support.service import wait_for
@@ -34,6 +38,8 @@ def test_cancel_stops_the_kernel_and_keeps_the_output(
     assert server.http.delete(f"/a360/captures/{capture.id}").status_code == 204
     assert server.http.get(f"/a360/captures/{capture.id}").status_code == 404
     assert not list((workspace.home / ".local/state/a360/captures").iterdir())
+    with pytest.raises(SchedulerError, match="There is no such capture"):
+        capture.save_notebook()
 
 
 def test_the_time_limit_ends_it(workspace: Workspace, server: Server, experiment: Any) -> None:
@@ -121,6 +127,32 @@ def test_the_service_may_be_away_at_the_end(
         process.send_signal(signal.SIGCONT)
     assert capture.wait().state == "finished"
     assert stored(workspace, capture)[0]["status"] == "finished"
+
+
+def test_a_service_that_turns_calls_away_for_a_while_is_asked_again(
+    workspace: Workspace, experiment: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it does while the Hub, which knows all tokens, starts again."""
+    run = ok(workspace.client.post(f"/experiments/{experiment.id}/runs", json={}))
+    told = {"run": run, "outcome": "finished", "error": None, "notebook": "n.ipynb", "parameters": {}}
+    executed = notebook(tmp_path / "executed.ipynb", "1")
+    away = ["/data-repos/", "/finish"]
+
+    def answers(method: str, path: str, body: bytes) -> Any:
+        if away and away[0] in path:
+            away.pop(0)
+            problem = {"title": "The Hub does not answer", "status": 503}
+            return 503, {"Content-Type": "application/problem+json"}, json.dumps(problem).encode()
+        return forwarded(workspace, method, path, body)
+
+    with gateway(answers) as url:
+        monkeypatch.setenv("A360_API_URL", url)
+        for _ in range(2):
+            with pytest.raises(Unreachable, match="The Hub does not answer"):
+                register(told, executed, 1.0)
+        assert register(told, executed, 1.0) == {"stored": True, "detail": ""}
+    stored_run = ok(workspace.client.get(f"/runs/{run['id']}"))
+    assert (stored_run["status"], len(stored_run["artifacts"])) == ("finished", 3)
 
 
 def test_a_run_that_somebody_else_closed_is_left_alone(
