@@ -15,6 +15,7 @@ from a360mdk.cards import card
 from a360mdk.display import show_link
 from a360mdk.exceptions import ArtifactError, ExperimentError, ModelError
 from a360mdk.experiment import Experiment
+from a360mdk.model_names import may_name_the_model
 from a360runtime.paths import resolve
 
 if TYPE_CHECKING:
@@ -144,6 +145,7 @@ class Model(Base):
         document = _with_phase(self.interface.client.get(f"/models/{self.id}", ModelError))
         self._load({name: document[name] for name in self.fields if name in document})
 
+    @may_name_the_model
     def get_or_create_experiment(
         self,
         experiment_name: str,
@@ -161,6 +163,8 @@ class Model(Base):
         monitoring_expected_value: str | None = None,
     ) -> Experiment:
         """Load the experiment of this name, or create it; print its summary.
+
+        The model's own name and version may stand in front, as in ``a360ai.get_or_create_experiment``.
 
         Args:
             experiment_name: unique in the model.

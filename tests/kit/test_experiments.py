@@ -61,6 +61,36 @@ def test_the_summary_of_a_data_frame(workspace: Workspace, table: Table, capsys:
         model.get_or_create_experiment("forest", "sklearn", train_features=features[["tenure"]])
 
 
+@pytest.mark.row("M044", "M045")
+def test_a_model_may_be_named_once_more(workspace: Workspace, table: Table) -> None:
+    features, target = table
+    ai = workspace.ai
+    model: Any = ai.get_or_create_model("churn_pred_2")
+    documented = ("churn_pred_2", "1.0", "forest", "sklearn", features, target)
+    names = (
+        "model_name", "version", "experiment_name", "model_flavor", "train_features", "train_target",
+    )  # fmt: skip
+    by_name = dict(zip(names, documented, strict=True))
+    experiment = ai.get_or_create_experiment(*documented)
+    assert (experiment.experiment_name, experiment.model_flavor) == ("forest", "sklearn")
+    assert experiment.output_signature == "Churn big_integer"
+    for found in (
+        ai.get_or_create_experiment(**by_name),
+        model.get_or_create_experiment(*documented),
+        model.get_or_create_experiment(**by_name),
+        model.get_or_create_experiment("churn_pred_2", "1.0", experiment_name="forest"),
+        model.get_or_create_experiment("churn_pred_2", experiment_name="forest", model_flavor="sklearn"),
+        model.get_or_create_experiment("forest", "sklearn", features, target),
+        model.get_or_create_experiment("forest", version="1.0"),
+    ):
+        assert found.id == experiment.id
+    for other in (("other", *documented[1:]), ("churn_pred_2", "2.0", *documented[2:])):
+        with pytest.raises(ExperimentError, match=r"another model[^$]*This is churn_pred_2 1\.0"):
+            model.get_or_create_experiment(*other)
+    with pytest.raises(ExperimentError, match="another model"):
+        model.get_or_create_experiment(**{**by_name, "version": "2.0"})
+
+
 @pytest.mark.row("M127", "M144")
 def test_what_hugging_face_needs_goes_from_the_experiment_to_its_runs(
     workspace: Workspace, table: Table
