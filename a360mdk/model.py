@@ -269,8 +269,7 @@ class Model(Base):
         Raises:
             ArtifactError: no final run, no such artifact, or a file that is not what the run stored.
         """
-        if not self.best_run_id:
-            self.refresh()
+        self.refresh()  # it may have been chosen elsewhere since
         if not self.best_run_id:
             raise ArtifactError(
                 f"{name} was not loaded: {self.model_name} {self.version} has no final run.",
@@ -319,8 +318,7 @@ class Model(Base):
             ModelError: no final run yet.
             ExperimentError: neither features nor target, names missing, or other features than trained with.
         """
-        if not self.best_experiment_id:
-            self.refresh()
+        self.refresh()
         if not self.best_experiment_id:
             raise ModelError(
                 "Drift monitoring was not enabled: the model has no final run.",

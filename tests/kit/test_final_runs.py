@@ -8,6 +8,7 @@ import pytest
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 
+from a360mdk import A360AI
 from a360mdk.exceptions import ArtifactError, ModelError
 from a360runtime import ONNXModel
 from tests.kit.conftest import Workspace
@@ -66,6 +67,25 @@ def test_the_best_run_is_chosen_and_its_artifacts_come_back(workspace: Workspace
     # Without a preprocessor, notebooks and drift monitoring there is nothing else.
     with pytest.raises(ArtifactError, match=r"It has: trained_model, trained_model_native\."):
         model.get_artifact("preprocessor")
+
+
+@pytest.mark.row("M074", "M087")
+def test_the_final_run_is_the_one_that_is_chosen_now(workspace: Workspace, table: Table) -> None:
+    features, target = table
+    experiment = an_experiment(workspace, table)
+    model = workspace.ai.model
+    assert model is not None
+    runs = []
+    for trees in (1, 2):
+        with experiment.run_experiment() as run:
+            run.log_model(RandomForestClassifier(trees, random_state=0).fit(features, target))
+        runs.append(str(run.id))
+    model.set_final_run(experiment, runs[0])
+    assert model.get_artifact("trained_model_native").n_estimators == 1
+    # A colleague chooses the other one, in a kernel of their own.
+    A360AI().get_or_create_model("churn_pred_2").set_final_run(experiment, runs[1])
+    assert model.get_artifact("trained_model_native").n_estimators == 2
+    assert model.best_run_id == runs[1]
 
 
 @pytest.mark.row("M073")
