@@ -39,7 +39,12 @@ def test_lists(workspace: Workspace) -> None:
     assert "Projects" in list(workspace.ai.list_datasets(exclude_projects=False).base_name)
     assert list(workspace.ai.list_datasets("Projects/p").base_name) == ["model.onnx"]
     full = workspace.ai.list_datasets(full=True)
-    assert {"mtime", "file_info", "type"} <= set(full.columns)
+    columns = ["base_name", "extension", "size", "path", "type", "mtime", "file_info"]
+    assert list(full.columns) == columns
+    pd.testing.assert_frame_equal(full[columns[:3]], found)
+    read = dict(zip(full.base_name, full.mtime, strict=True))["rf.pkl"]
+    assert read.timestamp() == pytest.approx((folder / "rf.pkl").stat().st_mtime, abs=1e-3)
+    assert full.file_info[0].base_name == full.base_name[0]
     assert isinstance(full.file_info[0], pyarrow.fs.FileInfo)
     assert dict(zip(full.base_name, full["type"], strict=True))["raw"] == "directory"
     with pytest.raises(FileSystemError, match="code 100"):
