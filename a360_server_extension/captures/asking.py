@@ -19,6 +19,8 @@ from a360runtime.paths import resolve
 LARGEST = 100_000_000
 """Bytes of a notebook that is executed."""
 LONGEST_LIMIT = 30 * 24 * 3600.0
+RUN = ("id", "data_repo_id", "artifact_prefix", "started_at", "alive_until")
+"""What is kept of a run."""
 FIELDS = ("notebook", "experiment_id", "parameters", "time_limit")
 
 
@@ -95,6 +97,7 @@ def begin(wanted: Wanted, store: Store) -> Capture:
         client = Client(settings.api_url, settings.token)
         try:
             body = {
+                "lease": True,  # a workspace may be deleted in the middle
                 "hyperparameters": {name: _plain(value) for name, value in wanted.parameters.items()},
                 "metadata": {"captured_notebook": str(wanted.notebook)},
             }
@@ -108,7 +111,7 @@ def begin(wanted: Wanted, store: Store) -> Capture:
         capture_id,
         str(wanted.notebook),
         wanted.experiment_id,
-        {name: run[name] for name in ("id", "data_repo_id", "artifact_prefix")},
+        {name: run.get(name) for name in RUN},
         wanted.parameters,
         wanted.time_limit,
     )

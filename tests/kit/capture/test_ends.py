@@ -2,21 +2,23 @@
 
 import json
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
+from a360_hub_service.services.leases import ABANDONED
 from a360_server_extension.captures.registering import register
 from a360mdk.client import Unreachable
 from a360mdk.exceptions import SchedulerError
 from tests.kit.capture.notebooks import WAITS, begun, ended, know, notebook, printed, stored, workers
-from tests.kit.conftest import Workspace
+from tests.kit.conftest import Workspace, make_workspace
 from tests.kit.test_client import forwarded, gateway
 from tests.support.delivery import ok
 from tests.support.jupyter import Server
-from tests.support.service import wait_for
+from tests.support.service import ServiceProcess, wait_for
 
 
 def test_cancel_stops_the_kernel_and_keeps_the_output(
@@ -71,6 +73,46 @@ def test_a_worker_that_is_killed_is_a_failed_run(
     ended(capture)
     assert capture.reason.startswith("WorkerDied: The process that ran it ended (-9).")
     assert printed(stored(workspace, capture)[1]["executed_notebook"]).startswith("first\n")
+
+
+@pytest.fixture
+def impatient(tmp_path: Path) -> Iterator[ServiceProcess]:
+    """A service that soon gives up on runs without a heartbeat."""
+    config = "c.A360HubService.run_lease_seconds = 2"
+    running = ServiceProcess(tmp_path / "service", config=config).start()
+    yield running
+    running.stop()
+
+
+@pytest.mark.long
+def test_a_run_does_not_outlive_a_workspace_that_never_comes_back(
+    impatient: ServiceProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace = make_workspace(impatient, tmp_path / "home", monkeypatch)
+    workspace.ai.get_or_create_model("m").get_or_create_experiment("e", "sklearn", [[1.0]], [1.0])
+    notebook(workspace.home / "gone.ipynb", "print('first')", WAITS)
+    server = Server(workspace.home)
+    know(server, monkeypatch)
+    capture = begun(workspace.ai.capture("gone.ipynb"))
+
+    def run() -> Any:
+        return ok(workspace.client.get(f"/runs/{capture.run_id}"))
+
+    for _ in range(2):
+        before = run()["alive_until"]
+        wait_for(lambda until=before: run()["alive_until"] > until, message="no heartbeat came")
+    assert run()["status"] == "running"
+    server.kill()
+    wait_for(lambda: run()["status"] == "failed", message="the run goes on without its workspace")
+    assert run()["error"] == ABANDONED
+    # If it comes back all the same, it says what happened and gives what there is.
+    server = Server(workspace.home)
+    try:
+        wait_for(lambda: str(run()["error"]).startswith("Interrupted: "), message="the run was not closed")
+        assert printed(stored(workspace, capture)[1]["executed_notebook"]).startswith("first\n")
+    finally:
+        server.stop()
+        workspace.close()
 
 
 @pytest.mark.long
