@@ -101,7 +101,9 @@ class Capture:
             SchedulerError: it did not finish.
         """
         with Meter(Path(self.notebook).name, self.cells or None, " cells") as meter:
+            meter.advance(self.done)
             for more in self._progress():
+                meter.expect(self.cells or None)  # none are known of one that waits for its turn
                 meter.advance(more)
         if self.state != "finished":
             raise SchedulerError(

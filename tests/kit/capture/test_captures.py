@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,25 @@ def test_a_captured_notebook_may_train_and_log_models(
     assert {"trained_model", "trained_model_native", "model_training_notebook"} == set(names)
     assert names["model_training_notebook"] == path.stat().st_size
     assert run["id"] != capture.run_id
+
+
+def test_the_bar_counts_all_cells_from_the_first(
+    workspace: Workspace, server: Server, experiment: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    go = workspace.home / "counted"
+    notebook(
+        workspace.home / "counted.ipynb",
+        "print('begun')",
+        f"import time\nwhile not __import__('pathlib').Path({str(go)!r}).exists(): time.sleep(0.05)",
+        "time.sleep(1.5)",
+        "print('last')",
+    )
+    capture = workspace.ai.capture("counted.ipynb")
+    assert capture.cells == 0, "nothing is known of it yet"
+    begun(workspace.ai.get_capture(capture.id))
+    go.touch()
+    capture.wait()
+    assert re.search(r"counted\.ipynb.* [123]/4 ", capsys.readouterr().err)
 
 
 def test_a_failing_cell_keeps_what_came_before_it(
