@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 from a360mdk import notebooks, values
 from a360mdk.cards import card
-from a360mdk.client import Client
+from a360mdk.client import Client, Unreachable, refusal, unreachable_text
 from a360mdk.exceptions import SchedulerError
 from a360mdk.progress import Meter
 from a360mdk.writing import replacing
+from a360runtime.paths import resolve
 
 if TYPE_CHECKING:
     import pandas
@@ -100,7 +101,9 @@ class Capture:
             SchedulerError: it did not finish.
         """
         with Meter(Path(self.notebook).name, self.cells or None, " cells") as meter:
+            meter.advance(self.done)
             for more in self._progress():
+                meter.expect(self.cells or None)  # none are known of one that waits for its turn
                 meter.advance(more)
         if self.state != "finished":
             raise SchedulerError(
@@ -127,18 +130,31 @@ class Capture:
         """Write the executed notebook, as far as it came, into a file; return its path.
 
         Args:
-            path: file to write; beside the notebook, named ``<name>-executed.ipynb``, if left out.
+            path: file or folder to write to; beside the notebook, if left out. In a folder it is named
+                ``<name>-executed.ipynb``.
+
+        Raises:
+            SchedulerError: there is none yet, it is forgotten, or the workspace's server does not answer.
         """
         source = Path(self.notebook)
-        target = Path(path) if path is not None else source.with_name(f"{source.stem}-executed.ipynb")
+        target = resolve(path) if path is not None else source.parent
+        if target.is_dir():
+            target = target / f"{source.stem}-executed.ipynb"
+        self.refresh()
         where = f"/a360/captures/{self.id}/notebook"
-        response = self._client.send("GET", where, repeatable=True)
-        if not response.ok:
+        try:
+            response = self._client.send("GET", where, repeatable=True)
+        except Unreachable as lost:
+            raise SchedulerError(*unreachable_text(self._client.base_url, lost)) from lost
+        if response.status_code == 404:
             raise SchedulerError(
                 "The executed notebook was not saved.",
                 "There is none yet: no cell has begun.",
                 "Wait for it: capture.wait().",
             )
+        if not response.ok:
+            raise refusal(response, SchedulerError)
+        target.parent.mkdir(parents=True, exist_ok=True)
         with replacing(target) as sink:
             sink.write(response.content)
         return str(target)
@@ -238,6 +254,12 @@ def begin(
             f"The notebook {notebook} was not captured: it is not there.",
             f"Looked for it in {Path.cwd()} and in {Path.home()}.",
             "Correct the name.",
+        )
+    if parameters is not None and not isinstance(parameters, Mapping):
+        raise SchedulerError(
+            "The notebook was not captured.",
+            f"parameters is a {type(parameters).__name__}, not a dict of values by name.",
+            'Pass parameters={"name": value}.',
         )
     body = {
         "notebook": str(path.resolve()),

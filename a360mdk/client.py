@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import requests
-from requests.exceptions import InvalidSchema, InvalidURL, MissingSchema
+from requests.exceptions import InvalidJSONError, InvalidSchema, InvalidURL, MissingSchema
 
 from a360mdk.exceptions import GraphQLError
 
@@ -126,6 +126,12 @@ class Client:
             response = self.send(method, path, params=params, body=body, repeatable=safe, seconds=seconds)
         except Unreachable as lost:
             raise error(*unreachable_text(self.base_url, lost)) from lost
+        except InvalidJSONError as unwritable:
+            raise error(
+                "The A360 service was not asked: what it is to be told cannot be written as JSON.",
+                str(unwritable),
+                "Put None in place of values that are not finite, and numbers or texts in place of objects.",
+            ) from unwritable
         return decode(response, error)
 
     def send(
@@ -150,6 +156,7 @@ class Client:
 
         Raises:
             Unreachable: no answer after all attempts.
+            InvalidJSONError: the body holds numbers that are not finite.
         """
         maybe_done = False
         for attempt in range(1, ATTEMPTS + 1):
@@ -162,6 +169,8 @@ class Client:
                     timeout=(CONNECT_SECONDS, seconds),
                     allow_redirects=False,
                 )
+            except InvalidJSONError:
+                raise  # nothing was sent, and nothing would be
             except (MissingSchema, InvalidSchema, InvalidURL) as failure:
                 raise Unreachable(f"this is not an address ({failure})", maybe_done=False) from None
             except requests.RequestException as failure:
@@ -223,12 +232,14 @@ def refusal(response: requests.Response, error: Raise) -> Exception:
     status = response.status_code
     what = str(problem.get("title") or f"The A360 service refused the call ({status} {response.reason}).")
     details = [str(problem["detail"])] if problem.get("detail") else []
-    details += [
+    told = [
         f"{entry.get('field')}: {entry.get('message')}"
         for entry in problem.get("errors") or []
         if isinstance(entry, dict)
     ]
     hint = str(problem.get("hint") or _HINTS.get(status) or (_OURS if status < 500 else _THEIRS))
+    # Of a single field the detail often says the same.
+    details += [line for line in told if line not in details]
     why = "\n".join(details) or f"{response.request.method} {response.url} was answered with {status}."
     return error(what, why, hint, code=str(problem.get("code") or ""), status=status)
 

@@ -212,7 +212,7 @@ class FileSystem(Writing):
             exclude_projects: leave out what the platform stores itself.
 
         Returns:
-            DataFrame with path, base_name, extension, size, type, mtime and file_info.
+            DataFrame with base_name, extension, size, path, type, mtime and file_info.
 
         Raises:
             FileSystemError: "core 15": wrong credentials; "code 100": path missing or wrong region.
@@ -220,7 +220,7 @@ class FileSystem(Writing):
         import pandas
 
         rows = [describe(info) for info in self.entries(subpath, recursive, exclude_projects)]
-        columns = ["path", "base_name", "extension", "size", "type", "mtime", "file_info"]
+        columns = ["base_name", "extension", "size", "path", "type", "mtime", "file_info"]
         return pandas.DataFrame(rows, columns=columns)
 
     def entries(

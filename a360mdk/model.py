@@ -15,6 +15,7 @@ from a360mdk.cards import card
 from a360mdk.display import show_link
 from a360mdk.exceptions import ArtifactError, ExperimentError, ModelError
 from a360mdk.experiment import Experiment
+from a360mdk.model_names import may_name_the_model
 from a360runtime.paths import resolve
 
 if TYPE_CHECKING:
@@ -144,6 +145,7 @@ class Model(Base):
         document = _with_phase(self.interface.client.get(f"/models/{self.id}", ModelError))
         self._load({name: document[name] for name in self.fields if name in document})
 
+    @may_name_the_model
     def get_or_create_experiment(
         self,
         experiment_name: str,
@@ -161,6 +163,8 @@ class Model(Base):
         monitoring_expected_value: str | None = None,
     ) -> Experiment:
         """Load the experiment of this name, or create it; print its summary.
+
+        The model's own name and version may stand in front, as in ``a360ai.get_or_create_experiment``.
 
         Args:
             experiment_name: unique in the model.
@@ -227,27 +231,29 @@ class Model(Base):
                 that scikit-learn negates (neg_...).
 
         Raises:
-            ModelError: no finished run has this metric.
+            ModelError: no finished run has this metric as a number.
         """
+        import pandas
+
         runs = experiment.list_runs()
         column = f"metric_{metric}"
-        known = runs[runs[column].notna()] if column in runs else runs.iloc[0:0]
-        if known.empty:
+        # Texts and lists can be logged as well; they say nothing of which run is better.
+        values = pandas.to_numeric(runs.get(column, pandas.Series(dtype=float)), errors="coerce").dropna()
+        if values.empty:
             names = sorted(name[7:] for name in runs.columns if name.startswith("metric_"))
             raise ModelError(
-                f"No finished run of {experiment.experiment_name} has the metric {metric!r}.",
+                f"No finished run of {experiment.experiment_name} has the metric {metric!r} as a number.",
                 f"Metrics there: {', '.join(names) or 'none'}.",
                 "Name one of these, without the prefix metric_.",
             )
         if greater_is_better is None:
             greater_is_better = greater_is_better_by_name(metric)
-        values = known[column].astype(float)
-        best = known.iloc[
-            int(values.to_numpy().argmax() if greater_is_better else values.to_numpy().argmin())
-        ]
-        self.set_final_run(experiment, best["id"])
-        print(f"Final run: {best['id']} ({metric} = {best[column]})")
-        return str(best["id"])
+        numbers = values.to_numpy()
+        best = int(numbers.argmax() if greater_is_better else numbers.argmin())
+        run_id = str(runs["id"].loc[values.index].iloc[best])
+        self.set_final_run(experiment, run_id)
+        print(f"Final run: {run_id} ({metric} = {numbers[best]})")
+        return run_id
 
     def get_artifact(self, name: str, path: str | os.PathLike[str] = ".") -> Any:
         """Download an artifact of the final run and open it.
@@ -263,8 +269,7 @@ class Model(Base):
         Raises:
             ArtifactError: no final run, no such artifact, or a file that is not what the run stored.
         """
-        if not self.best_run_id:
-            self.refresh()
+        self.refresh()  # it may have been chosen elsewhere since
         if not self.best_run_id:
             raise ArtifactError(
                 f"{name} was not loaded: {self.model_name} {self.version} has no final run.",
@@ -313,8 +318,7 @@ class Model(Base):
             ModelError: no final run yet.
             ExperimentError: neither features nor target, names missing, or other features than trained with.
         """
-        if not self.best_experiment_id:
-            self.refresh()
+        self.refresh()
         if not self.best_experiment_id:
             raise ModelError(
                 "Drift monitoring was not enabled: the model has no final run.",

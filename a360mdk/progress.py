@@ -49,6 +49,17 @@ class Meter:
                 leave=False,
             )
 
+    def expect(self, total: int | None) -> None:
+        """Say how many there are to be, once that is known.
+
+        Args:
+            total: of all, with those that are done; None when unknown.
+        """
+        self._total = total
+        if self._bar is not None and self._bar.total != total:
+            self._bar.total = total
+            self._bar.refresh()
+
     def __enter__(self) -> Self:
         return self
 

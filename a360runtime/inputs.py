@@ -51,16 +51,19 @@ def build_feeds(data: Any, inputs: Sequence[GraphInput], feature_names: Sequence
     """Turn rows of features into one array per graph input.
 
     Args:
-        data: 2-D array, list of rows, one row, DataFrame, Series, dict of columns or of one row, records.
+        data: 2-D array, list of rows, one row, DataFrame, Series (a row, or of a table with one column its
+            rows), dict of columns or of one row, records.
         inputs: the graph's inputs; several mean one per column.
         feature_names: names in training order when known; named data is put in that order.
 
     Raises:
         ValueError: the data does not fit the graph; the message says what it takes.
     """
-    if len(inputs) > 1:
-        return _feeds_per_column(data, inputs, feature_names)
     only = inputs[0]
+    if len(inputs) > 1 or _is_one_of(feature_names, only):
+        return _feeds_per_column(data, inputs, feature_names)
+    if _holds_rows(data, only, feature_names):
+        data = data.to_numpy()
     if isinstance(data, Mapping) and only.name in data and only.name not in feature_names:
         return feeds_by_name(data, inputs)
     columns = _columns_of(data)
@@ -70,6 +73,19 @@ def build_feeds(data: Any, inputs: Sequence[GraphInput], feature_names: Sequence
         ordered = _in_order(columns, feature_names)
         array = np.concatenate([cast(column, only).reshape(-1, 1) for column in ordered], axis=1)
     return {only.name: _as_rows(array, only)}
+
+
+def _is_one_of(feature_names: Sequence[str], only: GraphInput) -> bool:
+    """Whether a graph's only input is one column of a table, whose other columns it does not need."""
+    return len(feature_names) > 1 and only.name in feature_names and only.shape[-1:] == (1,)
+
+
+def _holds_rows(data: Any, only: GraphInput, feature_names: Sequence[str]) -> bool:
+    """Whether a Series holds one value a row, as of a table with one column; else it is a row itself."""
+    if hasattr(data, "columns") or not (hasattr(data, "index") and hasattr(data, "to_numpy")):
+        return False
+    named = bool(feature_names) and all(name in data.index for name in feature_names)
+    return len(only.shape) == 2 and only.shape[1] == 1 and not named
 
 
 def feeds_by_name(data: Mapping[str, Any], inputs: Sequence[GraphInput]) -> dict[str, Array]:

@@ -48,6 +48,7 @@ class LocalWorkspaceSpawner(LocalProcessSpawner):
     images_folder = Unicode(config=True, help="Where environments of images are built.")
     options_key_file = Unicode(config=True, help="The key the service signs workspace options with.")
     limits_state = Dict(help="What hub_config.limits applied to the running workspace.")
+    workspace_id = Unicode(help="The workspace it was last started for, whose home it has.")
     pid: int
     a360_options: WorkspaceOptions | None = None
     progress_lines = List(Unicode())
@@ -76,6 +77,7 @@ class LocalWorkspaceSpawner(LocalProcessSpawner):
         if options is None:
             raise OptionsRefused("Workspaces are made and started in A360.")
         self.progress_lines = []
+        self.workspace_id = options.workspace_id
         home = workspace_home(Path(self.state_folder), self.user.name, options.workspace_id)
         home.mkdir(parents=True, exist_ok=True, mode=0o700)
         image = catalogue().image(options.image)
@@ -128,6 +130,8 @@ class LocalWorkspaceSpawner(LocalProcessSpawner):
     def get_state(self) -> dict[str, Any]:
         """Process and limits, for a Hub that starts again and for the service's answer."""
         state: dict[str, Any] = super().get_state()
+        if self.workspace_id:
+            state["workspace_id"] = self.workspace_id  # also of one that is stopped: it still has its home
         if self.pid:
             state["created"] = _created(self.pid)
             state["limits"] = self.limits_state
@@ -137,6 +141,7 @@ class LocalWorkspaceSpawner(LocalProcessSpawner):
         """Take up a workspace that outlived its Hub, unless its process id belongs to another process now."""
         super().load_state(state)
         self.limits_state = state.get("limits", {})
+        self.workspace_id = state.get("workspace_id", "")
         if self.pid and _created(self.pid) != state.get("created"):
             self.pid = 0
 
@@ -154,14 +159,48 @@ class LocalWorkspaceSpawner(LocalProcessSpawner):
             await asyncio.to_thread(release, groups)
 
     async def delete_forever(self) -> None:
-        """Remove the workspace's home, and nothing else: artifacts lie in data repos."""
+        """Remove the workspace's home, and nothing else: artifacts lie in data repos.
+
+        Raises
+        ------
+        OSError
+            When something of it cannot be removed, for the Hub's log.
+        """
+        workspace_id = self.workspace_id or self._signed_workspace()
+        if workspace_id is None:
+            return  # never started by the service: it has no home
+        home = workspace_home(Path(self.state_folder), self.user.name, workspace_id)
+        await asyncio.to_thread(remove_home, home)
+
+    def _signed_workspace(self) -> str | None:
+        """The workspace that the options of the last start name, if they are the service's.
+
+        They need not be: whoever asks the Hub itself to start a server is refused, and has replaced them.
+        """
+        key = signing_key(Path(self.options_key_file))
         try:
-            key = signing_key(Path(self.options_key_file))
             options = verify(key, self.user.name, self.name, self.user_options or {}, allow_expired=True)
         except OptionsRefused:
-            return  # never started by the service: it has no home
-        home = workspace_home(Path(self.state_folder), self.user.name, options.workspace_id)
-        await asyncio.to_thread(shutil.rmtree, home, ignore_errors=True)
+            return None
+        return options.workspace_id
+
+
+def remove_home(home: Path) -> None:
+    """Remove a home, also the folders in it that nobody may write to, as caches of packages have them.
+
+    Raises
+    ------
+    OSError
+        When something cannot be removed.
+    """
+    shutil.rmtree(home, ignore_errors=True)
+    if not home.exists():
+        return
+    for folder, below, _ in os.walk(home):
+        for path in (os.path.join(folder, name) for name in below):
+            if not os.path.islink(path):
+                os.chmod(path, 0o700)
+    shutil.rmtree(home)
 
 
 def _created(pid: int) -> float | None:

@@ -22,7 +22,7 @@ SANDBOX = (
 )
 """No script, no frame, no form, no popup, nothing from elsewhere, and no origin: what the page holds is
 somebody's, and whoever looks at it has a session here."""
-_FORM = "1"
+_FORM = "2"
 """Part of every tag: a change of the page's form makes another one of it."""
 _TURNS = asyncio.Semaphore(2)
 

@@ -62,7 +62,9 @@ PAGE = """<!doctype html>
 </body>
 </html>
 """
+# White whatever the reader prefers: figures and tables come with the colours they were drawn for white with.
 STYLE = """
+html { color-scheme: light; }
 body { font: 15px/1.5 system-ui, sans-serif; color: #1c1e21; background: #fff; margin: 0 auto;
   max-width: 70rem; padding: 0 1rem 4rem; overflow-wrap: anywhere; }
 header { border-bottom: 1px solid #c9ced6; margin-bottom: 1.5rem; }
@@ -74,13 +76,26 @@ pre { font: 13px/1.45 ui-monospace, monospace; margin: 0; padding: .5rem .75rem;
 .input_area { background: #f5f6f8; border: 1px solid #dfe3e8; border-radius: 4px; }
 .output_stderr { background: #fdf0ef; }
 .output_error { background: #fdf0ef; border-left: 3px solid #b3261e; }
-.output_area { overflow-x: auto; }
+.output_area, .rendered_html { overflow-x: auto; }
 img { max-width: 100%; height: auto; }
-table { border-collapse: collapse; font-size: 13px; margin: .5rem 0; }
-.ansi-bold { font-weight: bold; } .ansi-red-fg { color: #b3261e; } .ansi-green-fg { color: #1b6e3c; }
-.ansi-blue-fg { color: #1f4fb2; } .ansi-cyan-fg { color: #0b6b75; } .ansi-yellow-fg { color: #7a5900; }
-.ansi-magenta-fg { color: #8a2f87; }
+table { border-collapse: collapse; font-size: 13px; margin: .5rem 0; overflow-wrap: break-word; }
 th, td { border: 1px solid #dfe3e8; padding: .2rem .5rem; text-align: left; }
+.anchor-link { margin-left: .25em; text-decoration: none; visibility: hidden; }
+:hover > .anchor-link, .anchor-link:focus { visibility: visible; }
+.ansi-bold { font-weight: bold; } .ansi-underline { text-decoration: underline; }
+.ansi-red-fg, .ansi-red-intense-fg { color: #b3261e; }
+.ansi-green-fg, .ansi-green-intense-fg { color: #1b6e3c; }
+.ansi-blue-fg, .ansi-blue-intense-fg { color: #1f4fb2; }
+.ansi-cyan-fg, .ansi-cyan-intense-fg { color: #0b6b75; }
+.ansi-yellow-fg, .ansi-yellow-intense-fg { color: #7a5900; }
+.ansi-magenta-fg, .ansi-magenta-intense-fg { color: #8a2f87; }
+.ansi-red-bg, .ansi-red-intense-bg { background: #fbd9d6; }
+.ansi-green-bg, .ansi-green-intense-bg { background: #d3f0de; }
+.ansi-blue-bg, .ansi-blue-intense-bg { background: #dbe6fd; }
+.ansi-cyan-bg, .ansi-cyan-intense-bg { background: #d2f0f3; }
+.ansi-yellow-bg, .ansi-yellow-intense-bg { background: #fbeec4; }
+.ansi-magenta-bg, .ansi-magenta-intense-bg { background: #f6dcf5; }
+.ansi-default-inverse-fg { color: #fff; } .ansi-default-inverse-bg { background: #1c1e21; }
 """
 
 
@@ -216,6 +231,7 @@ def render(notebook: bytes, title: str, note: str) -> str:
         raise ValueError(f"{type(error).__name__}: {error}".splitlines()[0]) from None
     # Widgets are scripts and their state; of these only the text that stands in for them is left.
     document.metadata.pop("widgets", None)
+    _keep_lines(document)
     exporter = HTMLExporter(template_name="basic", sanitize_html=True, config=Config())
     pictures = Pictures()
     exporter.register_filter("clean_html", lambda markup: clean(pictures.hide(_joined(markup))))
@@ -227,6 +243,13 @@ def render(notebook: bytes, title: str, note: str) -> str:
         style=STYLE + _plain_css(colours),
         body=pictures.show(clean(pictures.hide(body))),
     )
+
+
+def _keep_lines(notebook: Any) -> None:
+    """Have raw cells of no other format shown line by line, as their authors see them."""
+    for cell in notebook.cells:
+        if cell.cell_type == "raw" and not cell.metadata.get("raw_mimetype"):
+            cell.cell_type, cell.source = "markdown", f"<pre>{html.escape(cell.source)}</pre>"
 
 
 def _plain_css(text: str) -> str:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import ColumnElement, Select, and_, false, func, or_, select
 from sqlalchemy.orm import Session, aliased
@@ -15,6 +15,7 @@ from .context import Actor
 from .paging import decode_cursor, encode_cursor, page
 
 MAIN = "main"
+Kind = TypeVar("Kind", DataBranch, DataTag)
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 ID = re.compile(r"[0-9a-f]{32}")
 PREFIX = re.compile(r"[0-9a-f]{8,31}")
@@ -57,7 +58,7 @@ def resolve(session: Session, repo: DataRepo, at: str) -> DataCommit | None:
         return session.get(DataCommit, branch.head_id) if branch.head_id else None
     if at == MAIN:
         return None
-    if tag := session.scalar(select(DataTag).where(DataTag.data_repo_id == repo.id, DataTag.name == at)):
+    if tag := _named(session, repo, DataTag, at):
         return session.get_one(DataCommit, tag.commit_id)
     if ID.fullmatch(at) or PREFIX.fullmatch(at):
         query = select(DataCommit).where(
@@ -76,9 +77,11 @@ def resolve(session: Session, repo: DataRepo, at: str) -> DataCommit | None:
 
 def find_branch(session: Session, repo: DataRepo, name: str) -> DataBranch | None:
     """A branch by its name; ``main`` exists only once something was committed to it."""
-    return session.scalar(
-        select(DataBranch).where(DataBranch.data_repo_id == repo.id, DataBranch.name == name)
-    )
+    return _named(session, repo, DataBranch, name)
+
+
+def _named(session: Session, repo: DataRepo, kind: type[Kind], name: str) -> Kind | None:
+    return session.scalar(select(kind).where(kind.data_repo_id == repo.id, kind.name == name))
 
 
 def past(commit: DataCommit | None, entity: Any = DataEntry) -> ColumnElement[bool]:
@@ -191,8 +194,7 @@ def list_branches(
     session: Session, repo: DataRepo, *, limit: int, cursor: str | None
 ) -> tuple[Sequence[DataBranch], str | None]:
     """The branches of a data repo, by name."""
-    query = select(DataBranch).where(DataBranch.data_repo_id == repo.id)
-    return page(session, query, DataBranch.name, limit=limit, cursor=cursor, descending=False)
+    return _by_name(session, repo, DataBranch, limit, cursor)
 
 
 def create_branch(session: Session, actor: Actor, repo: DataRepo, name: str, at: str) -> DataBranch:
@@ -227,8 +229,7 @@ def list_tags(
     session: Session, repo: DataRepo, *, limit: int, cursor: str | None
 ) -> tuple[Sequence[DataTag], str | None]:
     """The tags of a data repo, by name."""
-    query = select(DataTag).where(DataTag.data_repo_id == repo.id)
-    return page(session, query, DataTag.name, limit=limit, cursor=cursor, descending=False)
+    return _by_name(session, repo, DataTag, limit, cursor)
 
 
 def create_tag(session: Session, actor: Actor, repo: DataRepo, name: str, at: str) -> DataTag:
@@ -245,21 +246,28 @@ def create_tag(session: Session, actor: Actor, repo: DataRepo, name: str, at: st
 
 def delete_tag(session: Session, repo: DataRepo, name: str) -> None:
     """Forget a tag; its commit stays."""
-    tag = session.scalar(select(DataTag).where(DataTag.data_repo_id == repo.id, DataTag.name == name))
+    tag = _named(session, repo, DataTag, name)
     if tag is None:
         raise NotFound(f"There is no tag “{name}”.")
     session.delete(tag)
 
 
+def _by_name(
+    session: Session, repo: DataRepo, kind: type[Kind], limit: int, cursor: str | None
+) -> tuple[Sequence[Kind], str | None]:
+    query = select(kind).where(kind.data_repo_id == repo.id)
+    return page(session, query, kind.name, limit=limit, cursor=cursor, descending=False)
+
+
 def _free(session: Session, repo: DataRepo, name: str) -> None:
     if not NAME.fullmatch(name):
         raise Invalid.field(
-            "name", "must have 1 to 64 letters, digits, dots, dashes and underscores, and begin with a letter"
+            "name",
+            "must have 1 to 64 letters, digits, dots, dashes and underscores, a letter or digit first",
         )
     if ID.fullmatch(name) or PREFIX.fullmatch(name):
         raise Invalid.field("name", "looks like the identifier of a commit")
-    tag = session.scalar(select(DataTag.id).where(DataTag.data_repo_id == repo.id, DataTag.name == name))
-    if name == MAIN or tag or find_branch(session, repo, name):
+    if name == MAIN or _named(session, repo, DataTag, name) or find_branch(session, repo, name):
         raise _taken(name)
 
 

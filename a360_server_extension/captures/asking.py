@@ -19,6 +19,8 @@ from a360runtime.paths import resolve
 LARGEST = 100_000_000
 """Bytes of a notebook that is executed."""
 LONGEST_LIMIT = 30 * 24 * 3600.0
+RUN = ("id", "data_repo_id", "artifact_prefix", "started_at", "alive_until")
+"""What is kept of a run."""
 FIELDS = ("notebook", "experiment_id", "parameters", "time_limit")
 
 
@@ -80,14 +82,22 @@ def begin(wanted: Wanted, store: Store) -> Capture:
 
     Raises:
         RunError: the service refuses, or does not answer.
-        ConfigurationError: this server is no workspace of a project.
+        ConfigurationError: this server is no workspace of a project, or its home takes no files.
     """
-    capture_id = store.create(wanted.content)
+    try:
+        capture_id = store.create(wanted.content)
+    except OSError as error:
+        raise ConfigurationError(
+            "The notebook was not captured.",
+            f"A copy of it cannot be kept in {store.root}: {error.strerror}.",
+            "Make room in the workspace's home, and call again.",
+        ) from error
     try:
         settings = Settings.from_environment()
         client = Client(settings.api_url, settings.token)
         try:
             body = {
+                "lease": True,  # a workspace may be deleted in the middle
                 "hyperparameters": {name: _plain(value) for name, value in wanted.parameters.items()},
                 "metadata": {"captured_notebook": str(wanted.notebook)},
             }
@@ -101,7 +111,7 @@ def begin(wanted: Wanted, store: Store) -> Capture:
         capture_id,
         str(wanted.notebook),
         wanted.experiment_id,
-        {name: run[name] for name in ("id", "data_repo_id", "artifact_prefix")},
+        {name: run.get(name) for name in RUN},
         wanted.parameters,
         wanted.time_limit,
     )
@@ -116,7 +126,13 @@ def _notebook(given: Any, root: str) -> Path:
         raise _wrong("notebook is no path.")
     path = resolve(os.path.expanduser(given))
     path = path if path.is_absolute() else Path(root).expanduser() / path
-    if path.suffix != ".ipynb" or not path.is_file():
+    if path.suffix != ".ipynb":
+        raise _wrong(f"{path.name} is no notebook: its name does not end in .ipynb.")
+    try:
+        there = path.is_file()
+    except OSError as error:  # a name that is too long, for one
+        raise _wrong(f"The notebook cannot be looked for: {error.strerror}.") from None
+    if not there:
         raise _wrong(f"There is no notebook {path}.")
     return path.resolve()
 

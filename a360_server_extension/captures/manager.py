@@ -9,6 +9,9 @@ from a360_server_extension.captures import record
 from a360_server_extension.captures.process import SECONDS_TO_STOP, WorkerDied, WorkerProcess
 from a360_server_extension.captures.record import Capture, Store
 from a360mdk import open_runs
+from a360mdk.client import Client
+from a360mdk.heartbeat import Heartbeat
+from a360mdk.settings import Settings
 
 PARALLEL = 2
 """Notebooks at a time; each has a kernel, which takes memory."""
@@ -102,9 +105,15 @@ class Captures:
         task.add_done_callback(lambda _: self._tasks.pop(capture.id, None))
 
     async def _live(self, capture: Capture) -> None:
-        """Take it from wherever it stands to its end; an open run all that time, which is activity."""
+        """Take it from wherever it stands to its end; an open run all that time, which is activity.
+
+        The platform is told so too: the run of a workspace that never comes back counts as failed.
+        """
         open_runs.mark(capture.run["id"])
+        heartbeat: Heartbeat | None = None
         try:
+            settings = Settings.from_environment()
+            heartbeat = Heartbeat(Client(settings.api_url, settings.token), capture.run)
             if capture.state == record.QUEUED:
                 async with self._slots:
                     await self._execute(capture)
@@ -115,6 +124,8 @@ class Captures:
             capture.detail = "The server's log says why it broke off."
             self._save(capture)
         finally:
+            if heartbeat is not None:
+                heartbeat.stop()
             self._halted.pop(capture.id, None)
             open_runs.unmark(capture.run["id"])
 

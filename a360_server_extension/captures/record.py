@@ -91,10 +91,18 @@ class Store:
         return self.folder(capture_id) / "executed.ipynb"
 
     def create(self, source: bytes) -> str:
-        """Keep a notebook that is to run; return the new capture's id."""
+        """Keep a notebook that is to run; return the new capture's id.
+
+        Raises:
+            OSError: it cannot be written; nothing is left of it.
+        """
         capture_id = f"{datetime.now(UTC):%Y%m%d%H%M%S%f}-{secrets.token_hex(4)}"
         self.folder(capture_id).mkdir(parents=True, mode=0o700)
-        self.source(capture_id).write_bytes(source)
+        try:
+            self.source(capture_id).write_bytes(source)
+        except OSError:
+            self.remove(capture_id)
+            raise
         return capture_id
 
     def save(self, capture: Capture) -> None:

@@ -33,7 +33,7 @@ def register(capture: dict[str, Any], executed: Path, seconds: float) -> dict[st
         ``{"stored": bool, "detail": text}``.
 
     Raises:
-        Unreachable: the service does not answer; try again later.
+        Unreachable: the service does not answer, or cannot now; try again later.
         RunError: it refuses.
     """
     a360ai = A360AI()
@@ -45,7 +45,7 @@ def register(capture: dict[str, Any], executed: Path, seconds: float) -> dict[st
         writer = Writer(a360ai.data_repo(run["data_repo_id"]), run["artifact_prefix"])
         _write(writer, capture, executed)
     except (FileSystemError, DataRepoError) as refused:
-        if getattr(refused, "status", 0) == 0 and isinstance(refused, DataRepoError):
+        if isinstance(refused, DataRepoError) and _later(refused.status):
             raise Unreachable(str(refused), maybe_done=False) from refused
         if writer is not None:
             writer.discard()
@@ -60,10 +60,18 @@ def register(capture: dict[str, Any], executed: Path, seconds: float) -> dict[st
     }
     response = a360ai.client.send("POST", f"/runs/{run['id']}/finish", body=body, repeatable=True)
     if not response.ok:
+        refused_close = refusal(response, RunError)
+        if _later(response.status_code):
+            raise Unreachable(str(refused_close), maybe_done=False)
         if writer is not None:
             writer.discard()
-        raise refusal(response, RunError)
+        raise refused_close
     return {"stored": bool(stored), "detail": detail}
+
+
+def _later(status: int) -> bool:
+    """Whether an answer may be another one later: none at all, too many calls, or the Hub is away."""
+    return status in (0, 429) or status >= 500
 
 
 def text_of(error: dict[str, Any] | None) -> str:

@@ -107,7 +107,7 @@ class HuggingfaceFlavor:
                     for name, values in rows.items()
                     if name in names
                 }
-                answer = _outputs(model(**given))[0]
+                answer = _outputs(model(**given, return_dict=True))[0]
         finally:
             model.train(mode)
         return answer.detach().float().cpu().numpy(), False
@@ -213,7 +213,8 @@ def _flat(model: Any, names: Sequence[str]) -> Any:
             self.model = model
 
         def forward(self, inputs: list[Any]) -> tuple[Any, ...]:
-            return _outputs(self.model(**dict(zip(names, inputs, strict=True))))
+            given = dict(zip(names, inputs, strict=True))
+            return _outputs(self.model(**given, return_dict=True))  # whatever its configuration says
 
     Flat.__name__ = type(model).__name__  # in what errors say
     return Flat().eval()

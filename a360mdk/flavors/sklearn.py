@@ -249,7 +249,8 @@ def _graph(model: Any, initial_types: list[tuple[str, Any]]) -> Any:
         # zipmap would turn probabilities into a list of dicts per row, which only slows a served model down
         return convert(options=options | {id(model): {"zipmap": False}})
     except NameError:  # what skl2onnx raises for a classifier without that option
-        return convert(options=options)
+        # Of a pipeline it would give the last step that option by itself, unless that has some.
+        return convert(options={id(part): {} for part in parts(model)} | options)
 
 
 def _words(vectorizer: Any) -> dict[str, Any]:

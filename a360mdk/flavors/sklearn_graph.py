@@ -12,7 +12,7 @@ def uses_column_names(model: Any) -> bool:
         for transformer in parts(model)
         if hasattr(transformer, "transformers_")
         for _, _, columns in transformer.transformers_
-        for column in ([columns] if isinstance(columns, str) else _listed(columns))
+        for column in columns_of(columns, _names_of(transformer))
     )
 
 
@@ -39,6 +39,7 @@ def prepared(model: Any, double: bool) -> Any:
     With float64 input (``double``), trees behind other steps get a cast to float32 in front, which
     scikit-learn's trees do themselves.
     """
+    model = _explicit(model)
     if _is_pipeline(model):
         steps = [(name, step) for name, step in model.steps if step is not None and step != "passthrough"]
         name, last = steps[-1]
@@ -127,24 +128,71 @@ def first_step(model: Any) -> Any:
     return model
 
 
-def _listed(columns: Any) -> list[Any]:
-    if isinstance(columns, list | tuple):
-        return list(columns)
-    return list(columns) if hasattr(columns, "tolist") or hasattr(columns, "__iter__") else []
+def _explicit(model: Any) -> Any:
+    """Return a model whose columns are named one by one, and without the parts that its user dropped.
+
+    skl2onnx knows neither masks nor slices of names, nor positions that NumPy made or that count from the
+    end, and takes "drop" for an estimator.
+    """
+    if _is_pipeline(model):
+        steps = [(name, _explicit(step)) for name, step in model.steps]
+        return _copy(model, steps=steps)
+    if hasattr(model, "transformers_"):
+        names = _names_of(model)
+        chosen = [
+            (name, _explicit(transformer), _as_one(columns_of(columns, names), columns))
+            for name, transformer, columns in model.transformers_
+        ]
+        return _copy(model, transformers_=chosen)
+    if hasattr(model, "transformer_list"):
+        kept = [(name, _explicit(part)) for name, part in model.transformer_list if part != "drop"]
+        return _copy(model, transformer_list=kept)
+    return model
+
+
+def _copy(model: Any, **changed: Any) -> Any:
+    result = copy.copy(model)
+    for name, value in changed.items():
+        setattr(result, name, value)
+    return result
+
+
+def _as_one(listed: list[Any], columns: Any) -> Any:
+    """A single column that was given by itself: its transformer is handed texts, not a table."""
+    alone = isinstance(columns, str) or getattr(columns, "ndim", None) == 0 or isinstance(columns, int)
+    return listed[0] if alone else listed
+
+
+def _names_of(transformer: Any) -> list[str]:
+    """Names of a ColumnTransformer's input; made up where it was fitted on an array."""
+    own = getattr(transformer, "feature_names_in_", None)
+    return list(own) if own is not None else [f"X{n}" for n in range(transformer.n_features_in_)]
+
+
+def columns_of(columns: Any, names: Sequence[str]) -> list[Any]:
+    """Return what a ColumnTransformer gives to one of its transformers: names, or positions from nought.
+
+    Args:
+        columns: a name, a position, or several of them, a slice or a mask.
+        names: of all columns.
+    """
+    if isinstance(columns, slice):
+        start, stop = columns.start, columns.stop
+        if isinstance(start, str) or isinstance(stop, str):  # as in pandas, with the last one
+            first = 0 if start is None else names.index(start)
+            last = len(names) if stop is None else names.index(stop) + 1
+            return list(names[first : last : columns.step])
+        return list(range(len(names)))[columns]
+    listed = columns.tolist() if hasattr(columns, "tolist") else columns
+    listed = [listed] if isinstance(listed, str | int) else list(listed)
+    if listed and all(type(column).__name__ in ("bool", "bool_") for column in listed):
+        return [position for position, chosen in enumerate(listed) if chosen]
+    return [str(column) if isinstance(column, str) else int(column) % len(names) for column in listed]
 
 
 def picked(columns: Any, names: Sequence[str]) -> list[str]:
     """Return the names of the columns that a ColumnTransformer gives to one of its transformers."""
-    if isinstance(columns, str):
-        return [columns]
-    if isinstance(columns, slice):
-        return list(names[columns])
-    if isinstance(columns, int):
-        return [names[columns]]
-    listed = _listed(columns)
-    if listed and all(isinstance(column, bool) or type(column).__name__ == "bool" for column in listed):
-        return [name for name, chosen in zip(names, listed, strict=False) if chosen]
-    return [column if isinstance(column, str) else names[int(column)] for column in listed]
+    return [column if isinstance(column, str) else names[column] for column in columns_of(columns, names)]
 
 
 def _seen_text(transformer: Any, columns: Sequence[str]) -> set[str]:

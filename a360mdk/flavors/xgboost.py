@@ -28,7 +28,7 @@ class XGBoostFlavor:
         from sklearn.exceptions import NotFittedError
         from xgboost import Booster, XGBModel
 
-        if hasattr(model, "param_distributions") or hasattr(model, "param_grid"):
+        if any(hasattr(model, name) for name in ("param_distributions", "param_grid", "best_estimator_")):
             if not hasattr(model, "best_estimator_"):
                 raise RunError(
                     f"The {_class_name(model)} has no best estimator.",

@@ -16,6 +16,8 @@ from tests.support.images import IMAGES
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
+TORCH = ("pytorch", "huggingface")
+"""Flavors whose images hold torch."""
 
 
 def run(flavor: str) -> int:
@@ -30,7 +32,8 @@ def run(flavor: str) -> int:
             [str(overlay / "bin"), str(built / "bin"), os.environ.get("PATH", os.defpath)]
         )
         environment = {**os.environ, "A360_IMAGE": image.name, "PATH": search}
-        modules = [path for path in (HERE / "test_image.py", HERE / f"test_{flavor}.py") if path.exists()]
+        names = ("image", flavor, *(["tensors"] if flavor in TORCH else []))
+        modules = [path for name in names if (path := HERE / f"test_{name}.py").exists()]
         tests = [str(overlay / "bin" / "python"), "-m", "pytest", "-m", "flavors", "-p", "no:cacheprovider"]
         return subprocess.run([*tests, *map(str, modules)], cwd=ROOT, env=environment).returncode
 

@@ -99,6 +99,17 @@ def test_graphs_answer_like_their_models(kind: str) -> None:
         assert outputs[0].shape == (len(texts), 3)
 
 
+@pytest.mark.row("M006")
+def test_models_that_answer_tuples_are_stored_as_well() -> None:
+    model, tokens = classifier("bert", num_labels=3), tokenizer()
+    expected = logits(model, TEXTS[:3], tokens)
+    model.config.return_dict = False
+    graph, _ = converted(HUGGINGFACE, model, TEXTS, tokenizer=tokens)
+    inputs = tokens(TEXTS[:3], padding=True, truncation=True, return_tensors="np")
+    np.testing.assert_allclose(graph.predict(inputs, "huggingface")[0], expected, rtol=1e-3, atol=1e-5)
+    assert model.config.return_dict is False
+
+
 def test_what_tokenizers_give_is_taken_in_every_form() -> None:
     tokens = tokenizer()
     graph, _ = converted(HUGGINGFACE, classifier(), TEXTS, tokenizer=tokens)

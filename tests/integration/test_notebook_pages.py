@@ -162,6 +162,67 @@ def test_a_notebook_that_was_changed_since_is_not_shown(lab: Lab) -> None:
     assert lab.scientist.get(address(lab, artifact)).status_code == 404
 
 
+def wide() -> bytes:
+    """A notebook of what is wider than a telephone: tables, code, lines and pictures."""
+    v4 = nbformat.v4
+    head = "".join(f"<th>MonthlyCharges_{n}</th>" for n in range(30))
+    row = "".join(f"<td>-0.{n:06}</td>" for n in range(30))
+    outputs = [
+        v4.new_output("stream", text="x" * 500 + "\n\x1b[91mbright\x1b[0m \x1b[7minverse\x1b[0m\n"),
+        v4.new_output("display_data", {"text/html": f"<table><tr>{head}</tr><tr>{row}</tr></table>"}),
+        v4.new_output("display_data", {"image/png": PIXEL}, metadata={"image/png": {"width": 2000}}),
+    ]
+    table = "|".join(["a_name_of_a_feature"] * 20)
+    rule = "|".join(["---"] * 20)
+    return nbformat.writes(
+        v4.new_notebook(
+            cells=[
+                v4.new_markdown_cell(f"# {'Heading' * 30}\n{'word' * 100}\n\n{table}\n{rule}\n{table}"),
+                v4.new_code_cell("call(" + "argument, " * 60 + ")", outputs=outputs),
+                v4.new_raw_cell("---\ntitle: <b>$x$\n\nauthor: $$ </pre>\n---"),
+            ]
+        )
+    ).encode()
+
+
+LINES = """(selector => {
+  const range = document.createRange();
+  range.selectNodeContents(document.querySelector(selector));
+  return range.getClientRects().length;
+})"""
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("width", [390, 1440])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_can_be_read_on_every_screen(lab: Lab, width: int, scheme: str) -> None:
+    artifact = stored(lab, wide())
+    with chromium() as tab:
+        tab.do(
+            "Emulation.setDeviceMetricsOverride",
+            width=width, height=900, deviceScaleFactor=1, mobile=width < 500,
+        )  # fmt: skip
+        preferred = {"name": "prefers-color-scheme", "value": scheme}
+        tab.do("Emulation.setEmulatedMedia", features=[preferred])
+        tab.open(address(lab, artifact), {"Authorization": "Bearer test-scientist"})
+        assert tab.value("document.documentElement.scrollWidth") <= width
+        # What is wider moves in its own place, and no number or name is broken into letters.
+        for cell in (".output_html th", ".output_html td", ".text_cell_render th"):
+            assert tab.value(f"{LINES}('{cell}')") == 1
+            place = f"document.querySelector('{cell}').closest('.rendered_html')"
+            assert tab.value(f"{place}.scrollWidth > {place}.clientWidth")
+            assert tab.value(f"getComputedStyle({place}).overflowX") == "auto"
+        # Figures are drawn for white.
+        body = "getComputedStyle(document.body)"
+        colours = (tab.value(f"{body}.backgroundColor"), tab.value(f"{body}.color"))
+        assert colours == ("rgb(255, 255, 255)", "rgb(28, 30, 33)")
+        raw = "[...document.querySelectorAll('pre')].at(-1)"
+        assert tab.value(f"{raw}.innerText") == "---\ntitle: <b>$x$\n\nauthor: $$ </pre>\n---"
+        assert tab.value("getComputedStyle(document.querySelector('.anchor-link')).visibility") == "hidden"
+        inverse = "getComputedStyle(document.querySelector('.ansi-default-inverse-bg'))"
+        assert tab.value(f"{inverse}.color") == "rgb(255, 255, 255)"
+
+
 class Raw(http.server.BaseHTTPRequestHandler):
     """Hostile markup as it is, with the headers notebooks are served with: the second barrier by itself."""
 

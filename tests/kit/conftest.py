@@ -12,9 +12,12 @@ import pytest
 from a360mdk import A360AI
 from tests.support.service import ServiceProcess, project_form
 
+HERE = Path(__file__).parent
 ONE_DATABASE = {
+    "capture/test_captures.py",
+    "capture/test_ends.py",
     "test_buckets.py",
-    "test_capture.py",
+    "test_datarepos.py",
     "test_datasets.py",
     "test_datasources.py",
     "test_definitions.py",
@@ -32,8 +35,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     twice = [
         item
         for item in items
-        if item.path.parent == Path(__file__).parent
-        and item.path.name in ONE_DATABASE
+        if item.path.is_relative_to(HERE)
+        and item.path.relative_to(HERE).as_posix() in ONE_DATABASE
         and getattr(item, "callspec", None) is not None
         and item.callspec.params.get("service") == "postgresql"
     ]

@@ -89,6 +89,11 @@ def test_problem_documents_become_exceptions() -> None:
     with gateway(lambda *given: answer) as url, pytest.raises(ModelError) as caught:
         Client(url, "secret-token").get("/x", ModelError)
     assert str(caught.value) == "Invalid\nTwo fields are wrong.\nversion: too long\nCorrect them."
+    once = {**problem, "detail": "version: too long"}
+    answer = (422, {"Content-Type": "application/problem+json"}, json.dumps(once).encode())
+    with gateway(lambda *given: answer) as url, pytest.raises(ModelError) as caught:
+        Client(url, "secret-token").get("/x", ModelError)
+    assert str(caught.value) == "Invalid\nversion: too long\nCorrect them."
     assert (caught.value.status, caught.value.code) == (422, "invalid")
     assert "secret-token" not in repr(caught.value)
 
@@ -100,11 +105,12 @@ NOT_THE_API = [
 ]
 
 
-@pytest.mark.parametrize(("answer", "kind"), NOT_THE_API)
-def test_answers_that_are_not_the_api(answer: Answer, kind: type[Exception]) -> None:
+@pytest.mark.row("M170")
+@pytest.mark.parametrize(("answer", "error"), NOT_THE_API)
+def test_answers_that_are_not_the_api(answer: Answer, error: type[Exception]) -> None:
     with (
         gateway(lambda *given: answer) as url,
-        pytest.raises(kind, match=r"A360_API_URL|stop the workspace"),
+        pytest.raises(error, match=r"A360_API_URL|stop the workspace"),
     ):
         Client(url, "t").get("/x", ModelError)
 
@@ -140,6 +146,20 @@ def test_an_answer_that_breaks_off_is_a_lost_one(monkeypatch: Any) -> None:
 def test_what_is_not_an_address_says_so(address: str) -> None:
     with pytest.raises(ModelError, match="this is not an address"):
         Client(address, "t").get("/x", ModelError)
+
+
+def test_what_json_has_no_word_for_is_not_sent() -> None:
+    calls: list[str] = []
+
+    def count(method: str, path: str, body: bytes) -> Answer:
+        calls.append(path)
+        return as_json(200, {})
+
+    with gateway(count) as url:
+        for value in (float("nan"), float("inf")):
+            with pytest.raises(ModelError, match=r"was not asked.*\n.*JSON compliant[^\n]*\n.*None"):
+                Client(url, "t").patch("/x", ModelError, {"baseline": {"a": {"mean": value}}})
+    assert calls == []
 
 
 def test_pages_are_walked() -> None:

@@ -16,56 +16,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from a360_hub_service.entities import DataRepo as Repo
 from a360mdk import A360AI, DataRepo, FileSystem, tables
-from a360mdk.exceptions import ConfigurationError, DataRepoError, DatasetError, FileSystemError
+from a360mdk.exceptions import ConfigurationError, DatasetError, FileSystemError
 from tests.kit.conftest import Workspace
 
 FRAME = pd.DataFrame({"id": ["a", "b", "c"], "value": [1.5, 2.5, -1.0], "count": [1, 2, 3]})
-
-
-@pytest.mark.row(
-    "M018", "M019", "M100", "M101", "M102", "M103", "M104", "M105", "M106", "M107", "M108", "M109"
-)
-def test_data_repos(workspace: Workspace) -> None:
-    ai = workspace.ai
-    repos = ai.list_datarepos()
-    assert list(repos.columns) == ["name", "description", "storage_provider"]
-    assert (repos["name"][0], repos.shape[0]) == (f"{workspace.project['name']} data"[:64], 1)
-    form = {
-        "name": "second", "description": "more", "volume_account": "local",
-        "volume_option": "new", "volume_name": f"v-{workspace.project['id']}",
-    }  # fmt: skip
-    answer = workspace.client.post(f"/projects/{workspace.project['id']}/data-repos", json=form)
-    assert answer.status_code == 201, answer.text
-    ai.set_default_datarepo("second")
-    repo = ai.datarepo
-    assert (repo.name, repo.description, repo.storage_provider) == ("second", "more", "local")
-    assert (repo.id, repo.a360ai) == (answer.json()["id"], ai)
-    assert isinstance(repo.filesystem, FileSystem)
-    ai.write_dataset(FRAME, "here.csv")
-    assert (Path(repo.filesystem.bucket) / "here.csv").is_file()
-    with pytest.raises(DataRepoError, match="second"):
-        ai.set_default_datarepo("third")
-    assert repo.mutable == ()
-    with pytest.raises(DataRepoError, match="cannot be changed"):
-        repo.name = "other"
-    plain = DataRepo()
-    assert (plain.id, plain.storage_provider, plain.volume_name) == (None, "local", "/tmp")
-    assert plain.filesystem.bucket == "/tmp"
-
-
-@pytest.mark.row("M018")
-def test_no_data_repo_is_an_empty_list(workspace: Workspace) -> None:
-    # The API keeps the last data repo of a project; the kit copes without any all the same.
-    database = workspace.service.database()
-    with database.session() as session:
-        session.delete(session.get_one(Repo, workspace.ai.datarepo.id))
-    database.close()
-    repos = workspace.ai.list_datarepos()
-    assert (repos.shape[0], list(repos.columns)) == (0, ["name", "description", "storage_provider"])
-    with pytest.raises(DataRepoError, match="no default data repo"):
-        workspace.ai.list_datasets()
 
 
 @pytest.mark.row("M020", "M021", "M022", "M023")
@@ -84,7 +39,12 @@ def test_lists(workspace: Workspace) -> None:
     assert "Projects" in list(workspace.ai.list_datasets(exclude_projects=False).base_name)
     assert list(workspace.ai.list_datasets("Projects/p").base_name) == ["model.onnx"]
     full = workspace.ai.list_datasets(full=True)
-    assert {"mtime", "file_info", "type"} <= set(full.columns)
+    columns = ["base_name", "extension", "size", "path", "type", "mtime", "file_info"]
+    assert list(full.columns) == columns
+    pd.testing.assert_frame_equal(full[columns[:3]], found)
+    read = dict(zip(full.base_name, full.mtime, strict=True))["rf.pkl"]
+    assert read.timestamp() == pytest.approx((folder / "rf.pkl").stat().st_mtime, abs=1e-3)
+    assert full.file_info[0].base_name == full.base_name[0]
     assert isinstance(full.file_info[0], pyarrow.fs.FileInfo)
     assert dict(zip(full.base_name, full["type"], strict=True))["raw"] == "directory"
     with pytest.raises(FileSystemError, match="code 100"):
@@ -149,6 +109,7 @@ def test_suffix_and_format(ai: A360AI, key: str, wanted: str | None, stored: str
     else:
         ai.write_dataset(FRAME, key, wanted)
         assert list(ai.list_datasets().base_name) == [stored]
+        pd.testing.assert_frame_equal(ai.load_dataset(stored), FRAME)
 
 
 @pytest.mark.row("M026", "M027", "M028")
@@ -159,13 +120,16 @@ def test_sources_and_targets(workspace: Workspace) -> None:
     (workspace.repo_folder / "rows").write_text('{"a": 1}\n{"a": 2}\n')
     assert list(ai.load_dataset("rows", source_format="json").a) == [1, 2]
     ai.write_dataset(FRAME, "f.csv")
-    assert ai.load_dataset("f.csv", index="id").loc["b", "count"] == 2
+    pd.testing.assert_frame_equal(ai.load_dataset("f.csv", index="id"), FRAME.set_index("id"))
+    pd.testing.assert_frame_equal(ai.load_dataset("f.csv", "csv", "pandas", "id"), FRAME.set_index("id"))
+    assert type(ai.load_dataset("f.csv")) is pd.DataFrame
     with pytest.raises(DatasetError, match="id, value, count"):
         ai.load_dataset("f.csv", index="nope")
     ai.write_dataset(FRAME[["value"]], "v")
     array = ai.load_dataset("v.parquet", target_format="numpy")
     assert isinstance(array, np.ndarray)
-    assert array.shape == (3, 1)
+    assert array.tolist() == [[1.5], [2.5], [-1.0]]
+    assert ai.load_dataset("f.csv", target_format="numpy").tolist() == FRAME.to_numpy().tolist()
     with pytest.raises(DatasetError, match="source_format"):
         ai.load_dataset("rows")
     with pytest.raises(DatasetError, match="numpy, pandas, torch"):

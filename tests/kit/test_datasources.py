@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import Engine, create_engine, make_url, text
 
 from a360mdk import A360AI, DataSource
-from a360mdk.datasources import access, frames
+from a360mdk.datasources import frames
 from a360mdk.exceptions import DataSourceError
 from tests.kit.conftest import Workspace
 from tests.support.mariadb import mariadb
@@ -164,7 +164,9 @@ def test_data_sources_are_listed(workspace: Workspace, ai: A360AI) -> None:
     offer(workspace, "sqlite", {"database": "/x.db"}, groups=["ML Engineers"], name="not mine")
     two = offer(workspace, "sqlite", {"database": "/x.db"}, description="File")
     listed = ai.list_datasources()
-    assert list(listed.columns) == access.COLUMNS
+    columns = ["name", "description", "datasource_type", "database", "schema", "warehouse"]
+    assert list(listed.columns) == columns
+    assert list(ai.list_datasources("bigquery").columns) == columns
     assert {one, two} <= set(listed["name"])
     assert "not mine" not in set(listed["name"])
     (row,) = ai.list_datasources("snowflake").query("name == @one").to_dict("records")
@@ -358,16 +360,12 @@ def test_the_constructor_works_alone(
     alone.close()
     empty = DataSource()
     assert empty.database_type == "sqlite"
-    assert {
-        empty.database_name,
-        empty.username,
-        empty.password,
-        empty.host,
-        empty.account,
-        empty.warehouse,
-        empty.schema,
-    } == {None}
+    names = ("database_name", "username", "password", "host", "account", "warehouse", "schema")
+    assert {getattr(empty, name) for name in names} == {None}
     assert empty.query("SELECT 1 AS one")["one"].tolist() == [1]
+    positional = DataSource("d", "u", "p", "h", "a", "w", "s", "snowflake")
+    assert "".join(str(getattr(positional, name)) for name in names) == "duphaws"
+    assert positional.database_type == "snowflake"
     monkeypatch.chdir(tmp_path)
     make_sqlite(tmp_path)
     assert len(DataSource(database_name="sales.db").query("SELECT * FROM customers")) == 2

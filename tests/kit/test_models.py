@@ -1,4 +1,4 @@
-"""Models and experiments, as notebooks use them."""
+"""Models and the interface they come from, as notebooks use them."""
 
 import warnings
 from pathlib import Path
@@ -11,31 +11,27 @@ import yaml
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 
+from a360_hub_service.lifecycle import State
 from a360mdk import A360AI, Experiment, Model, Run
 from a360mdk.exceptions import A360AIError, ConfigurationError, ExperimentError, ModelError, RunError
 from a360mdk.model import greater_is_better_by_name
 from tests.kit.conftest import Workspace
+from tests.kit.test_experiments import LABELS
 
 Table = tuple[pd.DataFrame, "pd.Series[Any]"]
-
-LABELS = [
-    "Model Name",
-    "Model Version",
-    "Experiment Name",
-    "Final Run Id",
-    "Model Flavor",
-    "Input Signature",
-    "Output Signature",
-    "Data Exploration File",
-    "Data Preparation File",
-    "Model Training File",
-    "Drift Monitoring Enabled",
-]
-LISTED = [
-    *("id", "bestRun", "model_id", "experiment_name", "best_run_id", "model_flavor", "input_signature"),
-    *("output_signature", "data_exploration_file", "data_preparation_file", "model_training_file"),
-    *("baseline", "train_shape", "model_name", "version", "updated_at"),
-]
+PHASES = {
+    State.DRAFT: "In Development",
+    State.IN_REVIEW: "In Development",
+    State.NEEDS_REVISIONS: "In Development",
+    State.READY_TO_PACKAGE: "Packaging",
+    State.PACKAGING: "Packaging",
+    State.PACKAGE_FAILED: "Packaging",
+    State.READY_TO_PUBLISH: "Packaging",
+    State.PUBLISHING: "Packaging",
+    State.PUBLISH_FAILED: "Packaging",
+    State.PUBLISHED: "Published",
+    State.TERMINATED: "Terminated",
+}
 
 
 @pytest.mark.row("M002", "M003", "M004", "M005")
@@ -105,142 +101,6 @@ def test_exact_lengths_are_accepted(workspace: Workspace) -> None:
         assert workspace.ai.get_or_create_model("a_name_of_15_ch", "123456789012").version == "123456789012"
 
 
-@pytest.mark.row(
-    "M044", "M045", "M046", "M048", "M049", "M050", "M051", "M115", "M116", "M117", "M118", "M122"
-)
-@pytest.mark.row("M126")
-def test_the_summary_of_a_data_frame(workspace: Workspace, table: Table, capsys: Any) -> None:
-    features, target = table
-    model = workspace.ai.get_or_create_model("churn_pred_2")
-    experiment = model.get_or_create_experiment(
-        experiment_name="forest", model_flavor="sklearn", train_features=features, train_target=target
-    )
-    lines = capsys.readouterr().out.strip().split("\n")
-    assert lines[0].startswith("//-- Experiment Loaded --//")
-    assert [line.split(": ")[0] for line in lines[1:]] == LABELS
-    values = dict(line.split(": ", 1) for line in lines[1:])
-    assert values["Input Signature"] == (
-        "gender big_integer, SeniorCitizen small_integer, MonthlyCharges float, tenure big_integer"
-    )
-    assert values["Output Signature"] == "Churn big_integer"
-    assert (values["Final Run Id"], values["Drift Monitoring Enabled"]) == ("None", "False")
-    assert (experiment.baseline, experiment.train_shape, experiment.model) == (None, [4], model)
-    assert (experiment.a360ai, experiment.model_id) == (workspace.ai, model.id)
-    same = workspace.ai.get_or_create_experiment("churn_pred_2", "1.0", "forest", "sklearn", features, target)
-    assert same.id == experiment.id
-    loaded = model.get_or_create_experiment(experiment_name="forest")
-    assert (loaded.id, loaded.input_signature) == (experiment.id, experiment.input_signature)
-    with pytest.warns(UserWarning, match="other features"):
-        model.get_or_create_experiment("forest", "sklearn", train_features=features[["tenure"]])
-
-
-@pytest.mark.row("M047", "M052", "M084", "M085", "M086", "M123", "M125")
-def test_arrays_with_drift_monitoring(workspace: Workspace) -> None:
-    features = np.random.default_rng(0).normal(size=(30, 26))
-    target = np.arange(30) % 2
-    names = [f"f{number}" for number in range(26)]
-    model = workspace.ai.get_or_create_model("churn_pred_2")
-    given: dict[str, Any] = {
-        "experiment_name": "forest", "model_flavor": "sklearn", "enable_drift_monitoring": True,
-        "train_features": features, "train_target": target,
-    }  # fmt: skip
-    with pytest.raises(ExperimentError, match=r"names of the features[^$]*feature_names=\["):
-        model.get_or_create_experiment(**given)
-    with pytest.raises(ExperimentError, match="25 names for 26 columns"):
-        model.get_or_create_experiment(**given, feature_names=names[:25])
-    assert model.list_experiments().empty
-    experiment = model.get_or_create_experiment(**given, feature_names=names)
-    assert experiment.input_signature == "ndarray: float64 (26,)"
-    assert experiment.output_signature == "ndarray: int64 ()"
-    assert experiment.baseline is not None
-    assert list(experiment.baseline) == names
-    assert experiment.feature_names == names
-    assert experiment.train_features is features
-    assert experiment.train_target is target
-    entry = experiment.baseline["f3"]
-    assert (entry["mean"], entry["std"]) == pytest.approx((features[:, 3].mean(), features[:, 3].std()))
-    assert (len(entry["bins"]), sum(entry["frequencies"])) == (11, pytest.approx(1, abs=1e-4))
-    stored = workspace.client.get(f"/experiments/{experiment.id}").json()
-    target_entry = stored["target_baseline"]["target"]
-    assert (target_entry["mean"], target_entry["std"]) == (0.5, 0.5)
-    assert experiment.target_baseline == stored["target_baseline"]
-    median = model.get_or_create_experiment(
-        **{**given, "experiment_name": "median"}, feature_names=names, monitoring_expected_value="median"
-    )
-    assert median.baseline is not None
-    assert list(median.baseline["f0"])[:2] == ["median", "std"]
-    assert median.baseline["f0"]["median"] == pytest.approx(np.median(features[:, 0]))
-
-
-@pytest.mark.row("M127", "M128")
-def test_what_may_change_of_an_experiment(workspace: Workspace, table: Table) -> None:
-    features, target = table
-    (workspace.home / "eda.ipynb").write_text("{}")
-    model = workspace.ai.get_or_create_model("churn_pred_2")
-    experiment = model.get_or_create_experiment("e", "sklearn", features, target)
-    assert set(Experiment.mutable) == {
-        "baseline", "data_exploration_file", "data_preparation_file", "model_training_file",
-        "enable_drift_monitoring", "monitoring_expected_value",
-    }  # fmt: skip
-    experiment.data_exploration_file = "eda.ipynb"
-    experiment.monitoring_expected_value = "median"
-    stored = workspace.client.get(f"/experiments/{experiment.id}").json()
-    assert (stored["data_exploration_file"], stored["monitoring_expected_value"]) == ("eda.ipynb", "median")
-    with pytest.raises(ExperimentError, match="cannot be changed"):
-        experiment.model_flavor = "xgboost"
-    later = model.get_or_create_experiment(
-        "e", train_features=features, train_target=target, enable_drift_monitoring=True
-    )
-    assert later.enable_drift_monitoring is True
-    assert list(later.baseline or {}) == list(features.columns)
-
-
-def test_wrong_experiments_create_nothing(workspace: Workspace, table: Table) -> None:
-    features, target = table
-    model = workspace.ai.get_or_create_model("churn_pred_2")
-    with pytest.raises(ExperimentError, match="stores models of: sklearn"):
-        model.get_or_create_experiment("e", "prophet", features, target)
-    with pytest.raises(ExperimentError, match="needs a model flavor"):
-        model.get_or_create_experiment("e", train_features=features)
-    with pytest.raises(ExperimentError, match="needs train_features"):
-        model.get_or_create_experiment("e", "sklearn")
-    with pytest.raises(ExperimentError, match="needs a name"):
-        model.get_or_create_experiment("", "sklearn", features, target)
-    with pytest.raises(ExperimentError, match="mean or median"):
-        model.get_or_create_experiment("e", "sklearn", features, target, monitoring_expected_value="mode")
-    with pytest.raises(ExperimentError, match="differ"):
-        model.get_or_create_experiment("e", "sklearn", features, target, feature_names=["a", "b", "c", "d"])
-    assert model.list_experiments().empty
-    with pytest.raises(ExperimentError, match="not on the platform"):
-        Experiment().run_experiment().__enter__()
-
-
-@pytest.mark.row("M014", "M016")
-def test_list_experiments(workspace: Workspace, table: Table) -> None:
-    features, target = table
-    model = workspace.ai.get_or_create_model("churn_pred_2")
-    assert list(model.list_experiments().columns) == LISTED
-    experiment = model.get_or_create_experiment(
-        "forest", "sklearn", features, target, enable_drift_monitoring=True
-    )
-    with experiment.run_experiment() as run:
-        run.log_model(LogisticRegression(max_iter=2000).fit(features, target))
-    assert model.list_experiments().bestRun[0] is None
-    model.set_final_run(experiment, run.id)
-    found = model.list_experiments()
-    assert list(found.columns) == LISTED
-    row = found.iloc[0]
-    assert (row.best_run_id, row.bestRun["id"], row.model_name, row.version) == (
-        run.id,
-        run.id,
-        "churn_pred_2",
-        "1.0",
-    )
-    assert row.train_shape == [4]
-    assert list(row.baseline) == list(features.columns)
-    assert set(row.baseline["gender"]) == {"mean", "std"}
-
-
 @pytest.mark.row("M134")
 def test_import_model(workspace: Workspace, table: Table, capsys: Any) -> None:
     features, target = table
@@ -256,9 +116,10 @@ def test_import_model(workspace: Workspace, table: Table, capsys: Any) -> None:
         train_target=target.to_numpy(),
         feature_names=list(features.columns),
     )
-    printed = capsys.readouterr().out
-    assert printed.startswith("//-- Experiment Loaded --//")
-    assert f"Final Run Id: {model.best_run_id}" in printed
+    lines = capsys.readouterr().out.strip().split("\n")
+    assert lines[0] == "//-- Experiment Loaded --//"
+    assert [line.split(": ")[0] for line in lines[1:]] == LABELS
+    assert f"Final Run Id: {model.best_run_id}" in lines
     stored = workspace.client.get(f"/models/{model.id}").json()
     assert (stored["imported"], stored["best_run_id"]) == (True, model.best_run_id)
     loaded = model.get_artifact("trained_model")
@@ -287,61 +148,6 @@ def test_import_without_training_data(workspace: Workspace, table: Table) -> Non
         ai.import_model("refused", "e", RandomForestClassifier(), "sklearn")
     models = workspace.client.get(f"/projects/{workspace.project['id']}/models").json()["items"]
     assert [entry["model_name"] for entry in models] == ["imported"]
-
-
-@pytest.mark.row("M087")
-def test_drift_monitoring_after_the_fact(workspace: Workspace, table: Table) -> None:
-    features, target = table
-    model = workspace.ai.get_or_create_model("churn_pred_2")
-    with pytest.raises(ModelError, match="no final run"):
-        model.enable_drift_monitoring(train_features=features)
-    experiment = model.get_or_create_experiment("e", "sklearn", features, target)
-    with experiment.run_experiment() as run:
-        run.log_model(LogisticRegression(max_iter=2000).fit(features, target))
-    model.set_final_run(experiment, run.id)
-    with pytest.raises(ExperimentError, match="train_target or both"):
-        model.enable_drift_monitoring()
-    this_experiment = model.enable_drift_monitoring(train_features=features, train_target=target)
-    assert this_experiment.enable_drift_monitoring is True
-    stored = workspace.client.get(f"/experiments/{experiment.id}").json()
-    assert list(stored["baseline"]) == list(features.columns)
-    assert list(stored["target_baseline"]) == ["Churn"]
-    # In another order they are the same features, and the baseline keeps the order of the experiment.
-    shuffled = features[list(reversed(features.columns))]
-    again = model.enable_drift_monitoring(train_features=shuffled)
-    assert list(again.baseline or {}) == list(features.columns)
-    assert again.baseline == stored["baseline"]
-    assert again.target_baseline == stored["target_baseline"]
-    with pytest.raises(ExperimentError, match="not the features of the experiment"):
-        model.enable_drift_monitoring(train_features=features.rename(columns={"tenure": "months"}))
-    # What lists show is what the first release printed.
-    shown = model.list_experiments().baseline[0]
-    assert list(shown) == list(features.columns)
-    assert {tuple(entry) for entry in shown.values()} == {("mean", "std")}
-
-
-@pytest.mark.row("M085", "M087")
-@pytest.mark.parametrize("later", [False, True])
-def test_drift_of_the_target_alone_and_of_arrays(workspace: Workspace, later: bool) -> None:
-    features, target = np.arange(40.0).reshape(20, 2), np.arange(20) % 2
-    model = workspace.ai.get_or_create_model("waves")
-    given: dict[str, Any] = {} if later else {"enable_drift_monitoring": True, "feature_names": ["a", "b"]}
-    experiment = model.get_or_create_experiment("e", "sklearn", features, target, **given)
-    assert experiment.enable_drift_monitoring is not later
-    with experiment.run_experiment() as run:
-        run.log_model(LogisticRegression().fit(features, target))
-    model.set_final_run(experiment, run.id)
-    if later:
-        only_target = model.enable_drift_monitoring(train_target=target.tolist())
-        assert (only_target.baseline, list(only_target.target_baseline or {})) == (None, ["target"])
-        with pytest.raises(ExperimentError, match=r"feature_names=\["):
-            model.enable_drift_monitoring(train_features=features)
-        best = model.enable_drift_monitoring(train_features=features.tolist(), feature_names=["a", "b"])
-    else:
-        best = model.enable_drift_monitoring(train_features=features)  # the experiment knows the names
-    stored = workspace.client.get(f"/experiments/{best.id}").json()
-    assert [entry["mean"] for entry in stored["baseline"].values()] == [19.0, 20.0]
-    assert stored["target_baseline"]["target"]["mean"] == 0.5
 
 
 def test_notebooks_run_again_while_the_model_is_in_review(workspace: Workspace, table: Table) -> None:
@@ -390,6 +196,33 @@ def test_definitions(workspace: Workspace, tmp_path: Path) -> None:
         (tmp_path / "bad.yaml").write_text(text)
         with pytest.raises(ModelError):
             ai.import_model_definition(tmp_path / "bad.yaml")
+
+
+@pytest.mark.row("M043", "M133")
+def test_the_final_run_is_in_the_definition(workspace: Workspace, table: Table) -> None:
+    features, target = table
+    ai = workspace.ai
+    model = ai.get_or_create_model("churn_pred_2", model_type="classification")
+    experiment = model.get_or_create_experiment("e", "sklearn", features, target)
+    with experiment.run_experiment() as run:
+        run.log_model(LogisticRegression(max_iter=2000).fit(features, target))
+    # Chosen elsewhere, by a colleague or on the model's page: what is written is what is so now.
+    A360AI().get_or_create_model("churn_pred_2").set_final_run(experiment, str(run.id))
+    ai.export_model_definition("model.yaml")
+    written = yaml.safe_load((workspace.home / "model.yaml").read_text())
+    assert written == {
+        "model_name": "churn_pred_2", "version": "1.0", "model_type": "classification",
+        "best_experiment_id": experiment.id, "best_run_id": run.id,
+    }  # fmt: skip
+    assert (model.best_experiment_id, model.best_run_id) == (experiment.id, run.id)
+
+
+@pytest.mark.row("C04", "M131", "M132")
+@pytest.mark.parametrize("state", State)
+def test_every_state_of_the_platform_has_its_phase(state: State) -> None:
+    model = Model.of({"id": "0" * 32, "status": state.value}, A360AI())
+    assert model.sub_status == state
+    assert model.status == PHASES[state]
 
 
 @pytest.mark.row("M081")

@@ -15,7 +15,8 @@ from hypothesis.extra import numpy as hnp
 from onnx import TensorProto, helper
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import RandomForestClassifier
-from sklearn.linear_model import LinearRegression
+from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
@@ -107,6 +108,41 @@ def test_a_single_feature_takes_a_flat_list() -> None:
     line = LinearRegression().fit([[1.0], [2.0]], [2.0, 4.0])
     model = ONNXModel.from_bytes(graph_of(line))
     np.testing.assert_allclose(model.predict([1.0, 3.0]).ravel(), [2.0, 6.0], rtol=1e-6)
+
+
+def test_a_series_is_a_row_or_the_only_column() -> None:
+    texts = pd.Series(["good food", "bad food", "good", "bad"], index=[3, 7, 9, 11])
+    words = make_pipeline(CountVectorizer(), LogisticRegression()).fit(texts, [1, 0, 1, 0])
+    model = ONNXModel.from_bytes(graph_of(words))
+    for form in (texts, texts.to_frame(), texts.tolist(), texts.to_numpy()):
+        np.testing.assert_array_equal(model.predict(form), [1, 0, 1, 0])
+    line = LinearRegression().fit(pd.DataFrame({"a": [1.0, 2.0]}), [2.0, 4.0])
+    model = ONNXModel.from_bytes(graph_of(line))
+    np.testing.assert_allclose(model.predict(pd.Series([1.0, 3.0])).ravel(), [2.0, 6.0], rtol=1e-6)
+    row = pd.Series({"b": 7.0, "a": 3.0})
+    np.testing.assert_allclose(model.predict(row).ravel(), [6.0], rtol=1e-6)
+
+
+@pytest.mark.row("M077")
+def test_one_column_of_many_is_found_in_every_form() -> None:
+    frame = pd.DataFrame(
+        {"contract": ["year", "month"] * 50, "plan": ["a"] * 100, "charges": FEATURES[:100, 0]}
+    )
+    encode = ColumnTransformer([("e", OneHotEncoder(handle_unknown="ignore"), ["contract"])])
+    target = frame.contract == "year"
+    pipeline = make_pipeline(encode, LogisticRegression()).fit(frame, target.astype(int))
+    model = ONNXModel.from_bytes(
+        graph_of(pipeline, names=list(frame), types={"contract": "text", "plan": "text", "charges": "float"})
+    )
+    assert model.input_names == ["contract"]
+    assert model.feature_names == list(frame)
+    expected = pipeline.predict(frame)
+    forms: list[Any] = [frame, frame[frame.columns[::-1]], frame[["contract"]], frame.to_numpy()]
+    forms += [frame.to_numpy().tolist(), frame.to_dict("records"), frame.to_dict("list")]
+    for form in forms:
+        np.testing.assert_array_equal(model.predict(form), expected)
+    for one in (frame.iloc[0], frame.iloc[0].to_dict(), frame.iloc[0].tolist()):
+        np.testing.assert_array_equal(model.predict(one), expected[:1])
 
 
 @pytest.mark.row("M006")

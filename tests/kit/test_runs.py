@@ -19,7 +19,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from a360mdk import open_runs
-from a360mdk.exceptions import ArtifactError, ExperimentError, ModelError, RunError
+from a360mdk.exceptions import ExperimentError, RunError
 from a360runtime import ONNXModel
 from tests.kit.conftest import Workspace
 
@@ -58,8 +58,9 @@ def test_the_close_of_a_run_stores_everything(workspace: Workspace, table: Table
     forest = RandomForestClassifier(10, random_state=0).fit(scaler.transform(features), target)
     with experiment.run_experiment() as run:
         run.log_hyperparameters(hyperparameters={"n_estimators": np.int64(10), "criterion": "gini"})
-        run.log_metrics({"test_score": np.float64(0.5), "matrix": np.eye(2)})
-        run.log_metadata({"note": "first"})
+        run.log_metrics(metrics={"test_score": np.float64(0.5)})
+        run.log_metrics({"matrix": np.eye(2)})
+        run.log_metadata(metadata={"note": "first"})
         run.log_preprocessor(preprocessor=scaler, preprocessor_shape=4)
         run.log_model(model=forest)
         run.dataset = "X.parquet"
@@ -97,70 +98,8 @@ def test_the_close_of_a_run_stores_everything(workspace: Workspace, table: Table
     assert list(json.loads(paths["baseline"].read_text())) == list(features.columns)
     assert json.loads(paths["model_training_notebook"].read_text())["metadata"]["n"] == "train.ipynb"
     assert json.loads(paths["data_exploration_notebook"].read_text())["metadata"]["n"] == "eda.ipynb"
+    assert json.loads(paths["data_preparation_notebook"].read_text())["metadata"]["n"] == "prepare.ipynb"
     assert not list(repo.rglob("*.a360-part"))
-
-
-@pytest.mark.row("M070", "M071", "M072", "M074", "M075", "M080")
-def test_the_best_run_is_chosen_and_its_artifacts_come_back(workspace: Workspace, table: Table) -> None:
-    features, target = table
-    experiment = an_experiment(workspace, table)
-    forests = {}
-    for depth in (1, 3, 6):
-        with experiment.run_experiment() as run:
-            forest = RandomForestClassifier(5, max_depth=depth, random_state=0).fit(features, target)
-            run.log_model(forest)
-            run.log_hyperparameters({"max_depth": depth})
-            run.log_metrics({"test_score": float(forest.score(features, target))})
-        forests[run.id] = forest
-    runs = experiment.list_runs()
-    assert list(runs.columns)[:5] == [
-        "id", "dataset", "artifact_paths", "metric_test_score", "hyperparameter_max_depth",
-    ]  # fmt: skip
-    assert all(column.startswith("metadata_") for column in runs.columns[5:])
-    assert (runs.metadata_run_time >= 0).all()
-    best = runs.sort_values("metric_test_score", ascending=False).id.values[0]
-    model = workspace.ai.model
-    assert model is not None
-    model.set_final_run(experiment, best)
-    assert (model.best_run_id, model.best_experiment_id, experiment.best_run_id) == (
-        best,
-        experiment.id,
-        best,
-    )
-
-    loaded = model.get_artifact("trained_model", path="/home/jovyan")
-    assert type(loaded) is ONNXModel
-    assert (workspace.home / "trained_model").is_file()
-    expected = forests[best].predict(features)
-    np.testing.assert_array_equal(loaded.predict(features), expected)
-    np.testing.assert_array_equal(
-        ONNXModel("/home/jovyan/trained_model").predict(features.to_numpy()), expected
-    )
-    native = model.get_artifact("trained_model_native", path="native")
-    np.testing.assert_array_equal(native.predict(features), expected)
-    with pytest.raises(ArtifactError, match="trained_model, trained_model_native"):
-        model.get_artifact("preprocessor")
-
-
-@pytest.mark.row("M073")
-def test_the_final_run_by_metric(workspace: Workspace, table: Table, capsys: Any) -> None:
-    features, target = table
-    experiment = an_experiment(workspace, table)
-    model = workspace.ai.model
-    assert model is not None
-    ids = []
-    for score in (0.2, 0.9, 0.4):
-        with experiment.run_experiment() as run:
-            run.log_model(LogisticRegression(max_iter=2000).fit(features, target))
-            run.log_metrics({"train_score": score, "rmse": score, "neg_mean_squared_error": -score})
-        ids.append(run.id)
-    assert model.set_final_run_by_metric(experiment, "train_score") == ids[1]
-    assert model.set_final_run_by_metric(experiment, "rmse") == ids[0]
-    assert model.set_final_run_by_metric(experiment, "rmse", greater_is_better=True) == ids[1]
-    assert f"Final run: {ids[1]} (train_score = 0.9)" in capsys.readouterr().out
-    assert model.set_final_run_by_metric(experiment, "neg_mean_squared_error") == ids[0]
-    with pytest.raises(ModelError, match="rmse, train_score"):
-        model.set_final_run_by_metric(experiment, "f1")
 
 
 def test_a_failing_cell_raises_and_leaves_a_failed_run(workspace: Workspace, table: Table) -> None:
@@ -248,6 +187,8 @@ def test_preprocessors(workspace: Workspace, table: Table) -> None:
     assert model is not None
     model.set_final_run(experiment, run.id)
     again = model.get_artifact("preprocessor", path="/home/jovyan")
+    assert type(again) is ONNXModel
+    assert (workspace.home / "preprocessor").is_file()
     np.testing.assert_allclose(again.transform(features), scaler.transform(features.to_numpy()), atol=1e-5)
 
 
@@ -371,6 +312,44 @@ def test_files_are_looked_for_before_training(workspace: Workspace, table: Table
     with experiment.run_experiment() as run:
         run.log_metrics({"score": 1})
     assert (run.status, run.artifacts) == ("finished", [])
+
+
+@pytest.mark.row("M059", "M066", "M067", "M145")
+def test_what_may_change_of_an_open_run(workspace: Workspace, table: Table) -> None:
+    features, target = table
+    for name in ("eda.ipynb", "prepare.ipynb", "train.ipynb"):
+        a_notebook(workspace.home, name)
+    scaler = StandardScaler().fit(features)
+    given: dict[str, Any] = {
+        "baseline": {"tenure": {"mean": 3.0, "std": 1.0}},
+        "preprocessor": scaler,
+        "preprocessor_shape": 4,
+        "dataset": "X.parquet",
+        "data_exploration_file": "eda.ipynb",
+        "data_preparation_file": "prepare.ipynb",
+        "model_training_file": "train.ipynb",
+    }
+    experiment = an_experiment(workspace, table)
+    with experiment.run_experiment() as run:
+        run.log_model(LogisticRegression().fit(scaler.transform(features), target))
+        for name, value in given.items():
+            setattr(run, name, value)
+            assert getattr(run, name) is value
+        with pytest.raises(ExperimentError, match="names a file that is not there"):
+            run.data_preparation_file = "nothing.ipynb"
+    stored = workspace.client.get(f"/runs/{run.id}").json()
+    assert stored["dataset"] == "X.parquet"
+    paths = {each["name"]: workspace.repo_folder / each["file_key"] for each in stored["artifacts"]}
+    assert json.loads(paths["baseline"].read_text()) == given["baseline"]
+    np.testing.assert_allclose(
+        ONNXModel(paths["preprocessor"]).transform(features), scaler.transform(features), atol=1e-5
+    )
+    for part in ("data_exploration", "data_preparation", "model_training"):
+        name = json.loads(paths[f"{part}_notebook"].read_text())["metadata"]["n"]
+        assert name == given[f"{part}_file"]
+    assert experiment.data_preparation_file is None
+    with pytest.raises(RunError, match="no open run"):
+        run.dataset = "late"
 
 
 def test_values_that_are_not_finite_are_stored_as_none(workspace: Workspace, table: Table) -> None:

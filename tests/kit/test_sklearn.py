@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.base import BaseEstimator, clone
 from sklearn.cluster import KMeans
-from sklearn.compose import ColumnTransformer
+from sklearn.compose import ColumnTransformer, make_column_selector
 from sklearn.decomposition import PCA
 from sklearn.ensemble import (
     ExtraTreesRegressor,
@@ -26,7 +26,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression, RidgeClassifier
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.neural_network import MLPClassifier
-from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, OneHotEncoder, StandardScaler
 from sklearn.svm import SVC, LinearSVC
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
@@ -50,6 +50,8 @@ CLASSIFIERS: list[BaseEstimator] = [
     HistGradientBoostingClassifier(max_iter=10),
     LogisticRegression(max_iter=5000),
     LinearSVC(),
+    make_pipeline(StandardScaler(), LinearSVC()),
+    make_pipeline(StandardScaler(), make_pipeline(PCA(3), LinearSVC())),
     SVC(),
     RidgeClassifier(),
     KNeighborsClassifier(),
@@ -107,6 +109,42 @@ def test_estimators(model: BaseEstimator) -> None:
     if labels:
         assert result.label_agreement is not None
         assert result.label_agreement >= 0.99
+
+
+TABLE = pd.DataFrame(X[:, :3], columns=["a", "b", "c"]).assign(d=np.where(LABELS, "yes", "no"))
+COLUMNS: dict[str, tuple[Any, Any]] = {
+    "names": (["a", "c"], ["d"]),
+    "an index": (pd.Index(["a", "c"]), pd.Index(["d"])),
+    "a slice of names": (slice("a", "c"), slice("d", None)),
+    "a slice": (slice(0, 2), slice(3, None)),
+    "positions of numpy": ([np.int64(0), np.int64(2)], np.array([3])),
+    "from the end": ([0, -2], [-1]),
+    "a mask": ([True, False, True, False], [False, False, False, True]),
+    "a mask of pandas": (
+        TABLE.dtypes.map(lambda kind: kind.kind == "f"),
+        TABLE.dtypes.map(lambda kind: kind.kind == "O"),
+    ),
+    "a selector": (make_column_selector(dtype_include=float), make_column_selector(dtype_include=object)),
+    "none for one": (["a"], []),
+}
+
+
+@pytest.mark.parametrize("form", COLUMNS)
+def test_columns_are_chosen_in_every_form(form: str) -> None:
+    numbers, words = COLUMNS[form]
+    choose = ColumnTransformer([("n", StandardScaler(), numbers), ("w", OneHotEncoder(), words)])
+    fitted = make_pipeline(choose, LogisticRegression()).fit(TABLE, LABELS)
+    types = {"a": "float", "b": "float", "c": "float", "d": "text"}
+    result, _ = first_that_passes(fitted, TABLE, names=list(TABLE), types=types)
+    assert result.label_agreement == 1.0
+    assert result.rows >= len(TABLE)
+
+
+def test_what_a_union_drops_is_no_estimator() -> None:
+    union = FeatureUnion([("s", StandardScaler()), ("p", "drop"), ("m", MinMaxScaler())])
+    fitted = make_pipeline(union, LogisticRegression(max_iter=5000)).fit(X, LABELS)
+    assert first_that_passes(fitted, X)[0].label_agreement == 1.0
+    assert dict(fitted.steps[0][1].transformer_list)["p"] == "drop"
 
 
 @pytest.mark.parametrize("kind", [str, float, bool, np.uint8])

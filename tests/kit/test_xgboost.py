@@ -7,6 +7,8 @@ import pandas as pd
 import pytest
 import xgboost
 from sklearn.ensemble import RandomForestClassifier
+from sklearn.model_selection import GridSearchCV
+from sklearn.model_selection._search import BaseSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from xgboost import XGBClassifier, XGBRegressor
@@ -77,6 +79,27 @@ def test_what_is_missing_for_the_model_is_known_to_its_native_copy(
     assert (type(native), native.missing) == (XGBRegressor, -1)
     np.testing.assert_array_equal(native.predict(marked), boosted.predict(marked))
     assert boosted.get_booster().attributes() == {}
+
+
+class Once(BaseSearchCV):
+    """A search of a library's own, as optimizers bring one."""
+
+    def __init__(self, estimator: Any) -> None:
+        super().__init__(estimator, cv=2)
+
+    def _run_search(self, evaluate_candidates: Any) -> None:
+        evaluate_candidates([{"max_depth": 2}])
+
+
+@pytest.mark.row("M069")
+@pytest.mark.parametrize("search", [Once, lambda model: GridSearchCV(model, {"max_depth": [1, 2]}, cv=2)])
+def test_of_a_search_the_best_estimator_counts(workspace: Workspace, table: Table, search: Any) -> None:
+    features, target = table
+    found = search(XGBClassifier(n_estimators=3)).fit(features, target)
+    model = workspace.ai.import_model("searched", "e", found, "xgboost", train_features=features)
+    native = model.get_artifact("trained_model_native")
+    assert type(native) is XGBClassifier
+    np.testing.assert_array_equal(native.predict(features), found.predict(features))
 
 
 def test_what_is_no_model_of_xgboost_is_refused(workspace: Workspace, table: Table) -> None:

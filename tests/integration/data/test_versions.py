@@ -163,6 +163,10 @@ def test_branches_of_branches(client: httpx.Client, repo: str) -> None:
     assert len(commits(client, repo, at="b4", key="x")) == 5
     problem(client.post(f"{repo}/branches", json={"name": "b1"}), 409)
     problem(client.post(f"{repo}/tags", json={"name": "b1"}), 409)
+    for kind in ("branches", "tags"):
+        for wrong in ("-a", ".a", "a b", "a" * 65, "0" * 8):
+            problem(client.post(f"{repo}/{kind}", json={"name": wrong}), 422)
+        assert client.post(f"{repo}/{kind}", json={"name": f"2026-11-{kind}"}).status_code == 201
     assert client.delete(f"{repo}/branches/b2").status_code == 204
     problem(client.delete(f"{repo}/branches/b2"), 404)
     assert client.get(f"{repo}/files/only-b2", params={"at": "b4"}).content == b"o"

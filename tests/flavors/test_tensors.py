@@ -1,4 +1,4 @@
-"""Tensors as data sets, both ways; with a real torch, where there is one."""
+"""Tensors as data sets, both ways, with a real torch."""
 
 from pathlib import Path
 from typing import Any
@@ -10,9 +10,8 @@ import pytest
 from a360mdk import DataRepo
 from a360mdk.exceptions import DatasetError
 
-torch: Any = pytest.importorskip(
-    "torch", reason="torch is not installed in this environment", exc_type=ImportError
-)
+torch: Any = pytest.importorskip("torch", reason="needs the environment of an image: make test-flavors")
+pytestmark = pytest.mark.flavors
 TYPES = ["float64", "float32", "int64", "int32", "int16", "uint8", "bool"]
 
 
