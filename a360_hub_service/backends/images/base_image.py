@@ -25,9 +25,10 @@ from docker.errors import ImageNotFound
 from a360_hub_service.backends.base import Log
 from a360_hub_service.backends.engine import engine
 from a360_hub_service.backends.images.base import BuildError
+from a360_hub_service.backends.images.serving import TIME, USER
 
 PYTHON = "3.11"
-USER = 65532
+GLIBC = "2.36"
 
 _PACKAGES = (
     "base-files ca-certificates libbz2-1.0 libc-bin libc6 libcrypt1 libexpat1 libffi8 libgcc-s1 libgomp1 "
@@ -71,7 +72,6 @@ for number, name in enumerate(json.load(open("names.json"))):
 """
 _PROGRAMS = {"usr/bin/python3", "usr/bin/python3.11"}
 _MERGED = ("bin", "sbin", "lib", "lib64", "lib32", "libx32")
-_TIME = 1_700_000_000
 
 
 class Rootfs:
@@ -82,7 +82,7 @@ class Rootfs:
 
     def add(self, info: tarfile.TarInfo, data: bytes = b"") -> None:
         """Put a member in, with its names of owner and its times made neutral."""
-        info.mtime, info.uname, info.gname, info.pax_headers = _TIME, "", "", {}
+        info.mtime, info.uname, info.gname, info.pax_headers = TIME, "", "", {}
         self.members[info.name] = (info, data)
 
     def file(self, name: str, data: bytes, mode: int = 0o644) -> None:

@@ -21,6 +21,7 @@ from traitlets.config import LoggingConfigurable
 
 from a360_hub_service.backends.base import Log
 from a360_hub_service.backends.images.base import BuildError
+from a360_hub_service.backends.images.bytecode import compile_folder
 
 _NOT_FOUND = re.compile(r"Because (\S+) was not found in the package registry")
 _NO_WHEELS = re.compile(
@@ -107,10 +108,11 @@ class DependencyResolver(LoggingConfigurable):
                 (work / "lock.txt").write_text(lock, "utf-8")
                 # Copied, not linked: nothing that happens here may reach the cache of uv.
                 options = ["--no-deps", "--require-hashes", "--link-mode=copy"]
-                options += ["--compile-bytecode"] * (python.version == PYTHON_VERSION)
                 self._uv(["pip", "install", *_for(python), *options, "--target=site", "-r", "lock.txt"], work)
                 # Command-line programs of packages point to a Python that is not where they will run.
-                shutil.rmtree(work / "site" / "bin", ignore_errors=True)
+                _drop_programs(work / "site")
+                if python.version == PYTHON_VERSION:
+                    compile_folder(work / "site")
                 work.chmod(0o755)
                 os.replace(work, folder)
             finally:
@@ -139,6 +141,14 @@ class DependencyResolver(LoggingConfigurable):
             ) from error
         if done.returncode:
             raise _explain(done.stderr)
+
+
+def _drop_programs(site: Path) -> None:
+    """Delete command-line programs, and what packages' records say about them: it holds a path of this machine."""
+    shutil.rmtree(site / "bin", ignore_errors=True)
+    for record in site.glob("*.dist-info/RECORD"):
+        lines = record.read_text("utf-8").splitlines(keepends=True)
+        record.write_text("".join(line for line in lines if not line.startswith("bin/")), "utf-8")
 
 
 def remove_stale(folder: Path, prefix: str) -> None:
@@ -170,9 +180,8 @@ def _for(python: PythonTarget) -> list[str]:
 
 
 def _environment() -> dict[str, str]:
-    """Return the environment without the service's secrets; byte code that does not depend on file times."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("JUPYTERHUB_", "A360_"))}
-    return kept | {"PYC_INVALIDATION_MODE": "UNCHECKED_HASH"}
+    """Return the environment without the service's secrets."""
+    return {key: value for key, value in os.environ.items() if not key.startswith(("JUPYTERHUB_", "A360_"))}
 
 
 def _explain(output: str) -> BuildError:
