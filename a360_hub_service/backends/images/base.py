@@ -59,8 +59,8 @@ class BuildRequest(ScriptForm):
 class BuiltPackage:
     """A finished package.
 
-    `reference` is where a target finds it (a folder for a bundle, ``name:tag`` for an image), `digest` is
-    ``sha256:<hex>`` over its content, `size` is in bytes.
+    `reference` is where a target finds it (a folder for a bundle, ``name:tag`` or an archive for an image),
+    `digest` is ``sha256:<hex>`` over its content, `size` is in bytes.
     """
 
     builder: str
@@ -106,6 +106,7 @@ class ImageBuilder(LoggingConfigurable):
 BUILDERS: dict[str, str] = {
     "bundle": "a360_hub_service.backends.images.bundle.BundleBuilder",
     "docker": "a360_hub_service.backends.images.docker.DockerBuilder",
+    "oci": "a360_hub_service.backends.images.oci.OciBuilder",
 }
 
 

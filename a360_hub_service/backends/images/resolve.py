@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -144,7 +144,7 @@ class DependencyResolver(LoggingConfigurable):
 
 
 def _drop_programs(site: Path) -> None:
-    """Delete command-line programs, and what packages' records say about them: it holds a path of this machine."""
+    """Delete command-line programs and the lines about them, whose hashes depend on where this happens."""
     shutil.rmtree(site / "bin", ignore_errors=True)
     for record in site.glob("*.dist-info/RECORD"):
         lines = record.read_text("utf-8").splitlines(keepends=True)
@@ -155,6 +155,25 @@ def remove_stale(folder: Path, prefix: str) -> None:
     """Delete the work folders a killed process left; call with the lock under which they are made."""
     for stale in folder.glob(f"{prefix}*"):
         shutil.rmtree(stale, ignore_errors=True)
+
+
+def made_once(file: Path, make: Callable[[Path], None]) -> Path:
+    """Return `file`, which is whole or absent: made by `make` under another name if it is not there.
+
+    One maker at a time, of all threads and processes; nothing is left of one that failed or was killed.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    # A few lock files for all: one for each would stay for ever.
+    with file_lock(file.parent / f".lock-{hashlib.sha256(file.name.encode()).hexdigest()[:2]}"):
+        remove_stale(file.parent, f".{file.name}-")
+        if not file.exists():
+            work = Path(tempfile.mkdtemp(prefix=f".{file.name}-", dir=file.parent))
+            try:
+                make(work / "new")
+                os.replace(work / "new", file)
+            finally:
+                shutil.rmtree(work, ignore_errors=True)
+    return file
 
 
 def storage_error(error: OSError) -> BuildError:

@@ -38,7 +38,7 @@ def tag(package_id: str) -> str:
 
 
 def wheel_platform(machine: str, libc: str, version: str) -> str:
-    """Return which wheels fit, in words of uv: for a `machine` ("amd64"), a `libc` ("glibc") and its version."""
+    """Return which wheels fit, as uv says it: a `machine` ("amd64"), a `libc` ("glibc") and its version."""
     machine = {"arm64": "aarch64", "amd64": "x86_64"}.get(machine, machine)
     if libc != "glibc":
         return f"{machine}-unknown-linux-musl"
