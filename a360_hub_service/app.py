@@ -89,7 +89,7 @@ class A360HubService(Application):
         config=True
     )
     builders = List(
-        Unicode(), ["docker", "bundle"], help="Package builders to offer, preferred ones first."
+        Unicode(), ["oci", "docker", "bundle"], help="Package builders to offer, preferred ones first."
     ).tag(config=True)
     targets = List(Unicode(), ["process", "docker"], help="Publishing targets to offer.").tag(config=True)
     default_builder = Unicode(

@@ -286,7 +286,7 @@ def test_a_builder_that_cannot_work_is_a_conflict(tmp_path: Path) -> None:
 def test_without_a_choice_images_are_built_where_that_works(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made_here: bool, chosen: str
 ) -> None:
-    builders = {name: builder_class(name)(home=str(tmp_path)) for name in ("docker", "bundle")}
+    builders = {name: builder_class(name)(home=str(tmp_path)) for name in ("oci", "docker", "bundle")}
     if not builders["docker"].health().available:
         chosen = "bundle"
     monkeypatch.setattr(base_image, "obstacle", lambda: "" if made_here else "not here")
@@ -312,7 +312,7 @@ def test_builders_and_targets_say_whether_they_work(running: ServiceProcess) -> 
     with running.client("engineer") as client:
         builders = {each["name"]: each for each in ok(client.get("/builders"))["items"]}
         targets = {each["name"]: each for each in ok(client.get("/targets"))["items"]}
-    assert set(builders) == {"bundle", "docker"}
+    assert set(builders) == {"bundle", "docker", "oci"}
     assert set(targets) == {"process", "docker"}
     assert builders["bundle"]["available"]
     assert targets["process"]["available"]

@@ -45,8 +45,9 @@ def refusal(
             f"The registry {host} asks who wants {place}, and no user name is configured for it.",
             hint="The operator sets c.Registry.username and a password, if this is the platform's registry.",
         )
-    # Some registries say 401 to a known user without the right, with this code.
-    if status == 403 or (status == 401 and code == "DENIED"):
+    # Many registries say 401 to a known user without the right; what they add tells the two apart.
+    scarce = "insufficient_scope" in answer.headers.get("WWW-Authenticate", "")
+    if status == 403 or (status == 401 and (code == "DENIED" or scarce)):
         return error(
             f"The registry {host} does not let the platform {'read' if reads else 'write'} {repository}.",
             hint=f"Give its account the right to {'pull from' if reads else 'push to'} {place}.",
