@@ -12,6 +12,7 @@ import pytest
 
 from a360_hub_service.backends.engine import engine, engine_health
 from a360_hub_service.backends.images import BuildError, BuiltPackage, builder_class
+from a360_hub_service.backends.images.base_image import obstacle
 from tests.support import endpoints
 from tests.support.hub import Platform, platform
 from tests.support.registry import RegistryServer, registry_server
@@ -77,9 +78,21 @@ def image(
 
 @pytest.fixture(scope="session")
 def registry_running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RegistryServer]:
-    """A registry of images for all tests of a worker; they share one (xdist group ``oci``)."""
+    """A registry of images for all tests of a worker."""
     with registry_server(tmp_path_factory.mktemp("registry")) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def pushed(
+    package_home: Path, registry_running: RegistryServer, model_file: Path, repository: Path
+) -> BuiltPackage:
+    """A finished image of the forest in the registry, put together without an engine."""
+    if reason := obstacle():
+        pytest.skip(reason)
+    request = endpoints.package_request(model_file, repository, validation_input=json.dumps(endpoints.ROW))
+    builder = builder_class("oci")(home=str(package_home), registry=registry_running.configured())
+    return builder.build(request, print)
 
 
 @pytest.fixture

@@ -11,10 +11,12 @@ import pytest
 
 from a360_hub_service.backends.images import base_image, builder_class
 from a360_hub_service.entities import Model, ModelEvent, Project
+from a360_hub_service.errors import Conflict
 from a360_hub_service.services.context import Settings
 from a360_hub_service.services.packaging import endpoint_slug, usable_builder
 from tests.support.catalogue import add_model, add_project, person
 from tests.support.delivery import ROW, SCRIPT, Delivery, call, delivery_service, ok
+from tests.support.registry import RegistryServer
 from tests.support.service import ServiceProcess
 
 
@@ -293,6 +295,25 @@ def test_without_a_choice_images_are_built_where_that_works(
     context = SimpleNamespace(builders=builders, settings=Settings(home=tmp_path, public_url=""))
     assert usable_builder(context, "") == chosen
     assert usable_builder(context, "bundle") == "bundle"
+
+
+@pytest.mark.row("C26", "F305")
+@pytest.mark.xdist_group("oci")
+def test_without_a_choice_images_go_to_the_registry_where_one_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, registry_running: RegistryServer
+) -> None:
+    monkeypatch.setattr(base_image, "obstacle", lambda: "")
+    registry = registry_running.configured()
+    builders = {
+        "oci": builder_class("oci")(home=str(tmp_path), registry=registry),
+        "bundle": builder_class("bundle")(home=str(tmp_path)),
+    }
+    context = SimpleNamespace(builders=builders, settings=Settings(home=tmp_path, public_url=""))
+    assert usable_builder(context, "") == "oci"
+    registry.password = "wrong"
+    assert usable_builder(context, "") == "bundle"
+    with pytest.raises(Conflict, match="does not accept the user name and password"):
+        usable_builder(context, "oci")
 
 
 @pytest.mark.row("F188")

@@ -12,6 +12,7 @@ import httpx
 import pytest
 import yaml
 
+from a360_hub_service.backends.images import BuiltPackage
 from a360_hub_service.backends.registries import Registry
 from tests.support.endpoints import eventually, free_port
 
@@ -39,15 +40,24 @@ class RegistryServer:
         """Return a client that sees the registry as it is."""
         return httpx.Client(base_url=self.url, auth=(USER, PASSWORD))
 
-    def layers(self, reference: str) -> list[str]:
+    def layers(self, package: BuiltPackage) -> list[str]:
         """Return the digests of the layers of an image, the lowest first."""
-        repository, _, tag = reference.partition("/")[2].rpartition(":")
+        return [layer["digest"] for layer in self._manifest(package)["layers"]]
+
+    def config(self, package: BuiltPackage) -> dict[str, Any]:
+        """Return the configuration of an image."""
+        repository = package.reference.partition("/")[2].rpartition(":")[0]
+        digest = self._manifest(package)["config"]["digest"]
         with self.http() as client:
-            answer = client.get(
-                f"/v2/{repository}/manifests/{tag}",
-                headers={"Accept": "application/vnd.oci.image.manifest.v1+json"},
-            )
-        return [layer["digest"] for layer in answer.json()["layers"]]
+            return dict(client.get(f"/v2/{repository}/blobs/{digest}").json())
+
+    def _manifest(self, package: BuiltPackage) -> dict[str, Any]:
+        repository, _, tag = package.reference.partition("/")[2].rpartition(":")
+        accepted = {"Accept": "application/vnd.oci.image.manifest.v1+json"}
+        with self.http() as client:
+            answer = client.get(f"/v2/{repository}/manifests/{tag}", headers=accepted)
+        assert answer.headers["Docker-Content-Digest"] == package.digest
+        return dict(answer.json())
 
 
 @contextmanager

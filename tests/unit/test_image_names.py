@@ -59,8 +59,9 @@ def test_other_addresses_are_taken(url: str) -> None:
 
 def test_a_prefix_is_a_name() -> None:
     assert Registry(prefix="/team/models/").prefix == "team/models"
-    with pytest.raises(TraitError, match=r"Registry\.prefix"):
-        Registry(prefix="Team")
+    for wrong in ("Team", "x" * 201, ""):
+        with pytest.raises(TraitError, match=r"Registry\.prefix"):
+            Registry(prefix=wrong)
 
 
 def test_no_address_is_told_more_than_it_needs() -> None:

@@ -25,6 +25,7 @@ from docker.errors import ImageNotFound
 from a360_hub_service.backends.base import Log
 from a360_hub_service.backends.engine import engine
 from a360_hub_service.backends.images.base import BuildError
+from a360_hub_service.backends.images.contents import PATH
 from a360_hub_service.backends.images.layout import write_layout
 from a360_hub_service.backends.images.resolve import file_lock, remove_stale
 from a360_hub_service.backends.images.serving import TIME, USER
@@ -170,7 +171,7 @@ def _base_config() -> dict[str, object]:
     return {
         "User": f"{USER}:{USER}",
         "WorkingDir": "/app",
-        "Env": ["LANG=C.UTF-8"],
+        "Env": ["LANG=C.UTF-8", f"PATH={PATH}"],
         "Entrypoint": ["/usr/bin/python3"],
         "Labels": {"a360.base": "serving"},
     }

@@ -14,7 +14,8 @@ _BANNER = re.compile(rb"stable release version (\d+\.\d+)")
 _RUNTIME = re.compile(r".*/onnxruntime/__init__\.py")
 _LARGEST_LIBC = 64 * 1024 * 1024
 _MERGED = ("bin", "sbin", "lib", "lib64")
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""Where engines look for programs in images that do not say where."""
 _LINKS = 20
 """How many links may lead to a program before they are taken for a circle."""
 
@@ -36,7 +37,7 @@ class Contents:
     def python(self, environment: Iterable[str]) -> tuple[str, str] | None:
         """Return path and version ("3.11") of the Python that ``python3`` is; None when there is none."""
         settings = dict(line.partition("=")[::2] for line in environment)
-        for folder in (settings.get("PATH") or _PATH).split(":"):
+        for folder in (settings.get("PATH") or PATH).split(":"):
             program = f"{folder.strip('/')}/python3"
             found = self._follow(program)
             if found and (version := _VERSION.fullmatch(PurePosixPath(found).name)):

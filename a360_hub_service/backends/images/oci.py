@@ -93,6 +93,9 @@ class OciBuilder(Assembler):
             base = self._base(request, log)
             script, dependencies = self.prepare(request, base.python, log)
             with self.work_folder(request.package_id) as work:
+                # Another thread or service may have made it meanwhile.
+                if ready := self.find(request.package_id, request.slug):
+                    return ready
                 folder = work / "package"
                 copy_tree(dependencies.site, folder / "site", link=True)
                 self.assemble(request, script, dependencies, base.python.version, folder)

@@ -13,6 +13,8 @@ from a360_hub_service.backends.registries.login import Login
 from a360_hub_service.backends.registries.names import ImageName, check_repository, is_loopback
 
 _DOCKER_HUB = "docker.io"
+# Names of repositories have 255 characters at most, and that of an endpoint follows the prefix.
+_LONGEST_PREFIX = 200
 
 
 class Registry(LoggingConfigurable):
@@ -53,6 +55,8 @@ class Registry(LoggingConfigurable):
             check_repository(prefix)
         except ValueError as error:
             raise TraitError(f"Registry.prefix: {error}.") from error
+        if len(prefix) > _LONGEST_PREFIX:
+            raise TraitError(f"Registry.prefix has {len(prefix)} characters; {_LONGEST_PREFIX} are the most.")
         return prefix
 
     @property
