@@ -127,10 +127,12 @@ def test_an_image_has_the_settings_of_one_that_docker_built(
     pushed: BuiltPackage, image: BuiltPackage, registry_running: RegistryServer
 ) -> None:
     inspected = subprocess.run(["docker", "inspect", image.reference], capture_output=True, check=True)
-    docker, own = json.loads(inspected.stdout)[0]["Config"], registry_running.config(pushed)["config"]
+    found = json.loads(inspected.stdout)[0]
+    docker, own = found["Config"], registry_running.config(pushed)["config"]
     for name in ("User", "WorkingDir", "ExposedPorts", "Entrypoint", "Cmd", "Env"):
         assert own[name] == docker[name], name
     assert own["Labels"].keys() == docker["Labels"].keys()
+    assert found["Size"] < 200_000_000
     # The same packages, by the same lock.
     assert pushed.lock_sha256 == image.lock_sha256
 

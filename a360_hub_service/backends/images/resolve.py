@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 
 import uv
@@ -28,6 +29,14 @@ _NO_WHEELS = re.compile(
     r"Because (?:all versions of )?(\S+) has? ?(?:have )?no usable wheels|Wheels are required for `([^`]+)`"
 )
 
+_RECIPE = "2"
+"""Of installing a lock: what was installed in another way is not used."""
+_UNUSED = (
+    # Command-line programs of packages point to a Python that is not where they will run.
+    "bin/*",
+    # For programs in C. The module for Python holds the whole runtime a second time.
+    "onnxruntime/capi/libonnxruntime.so.*",
+)
 
 PYTHON_VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 """The Python that runs this service."""
@@ -64,7 +73,8 @@ class DependencyResolver(LoggingConfigurable):
         """Return the installed packages that satisfy `requirements`. Raises `BuildError`."""
         try:
             lock = self._lock(requirements, python, log)
-            key = hashlib.sha256(f"{python.version} {python.platform}\n{lock}".encode()).hexdigest()
+            content = f"{_RECIPE} {python.version} {python.platform}\n{lock}"
+            key = hashlib.sha256(content.encode()).hexdigest()
             return Dependencies(lock, key, self._install(lock, key, python, log))
         except OSError as error:
             raise storage_error(error) from error
@@ -109,8 +119,7 @@ class DependencyResolver(LoggingConfigurable):
                 # Copied, not linked: nothing that happens here may reach the cache of uv.
                 options = ["--no-deps", "--require-hashes", "--link-mode=copy"]
                 self._uv(["pip", "install", *_for(python), *options, "--target=site", "-r", "lock.txt"], work)
-                # Command-line programs of packages point to a Python that is not where they will run.
-                _drop_programs(work / "site")
+                _drop_unused(work / "site")
                 if python.version == PYTHON_VERSION:
                     compile_folder(work / "site")
                 work.chmod(0o755)
@@ -143,12 +152,16 @@ class DependencyResolver(LoggingConfigurable):
             raise _explain(done.stderr)
 
 
-def _drop_programs(site: Path) -> None:
-    """Delete command-line programs and the lines about them, whose hashes depend on where this happens."""
+def _drop_unused(site: Path) -> None:
+    """Delete what no served model uses, and what packages' records say about it."""
+    for pattern in _UNUSED:
+        for path in site.glob(pattern):
+            path.unlink()
     shutil.rmtree(site / "bin", ignore_errors=True)
     for record in site.glob("*.dist-info/RECORD"):
         lines = record.read_text("utf-8").splitlines(keepends=True)
-        record.write_text("".join(line for line in lines if not line.startswith("bin/")), "utf-8")
+        kept = [line for line in lines if not any(fnmatch(line.partition(",")[0], each) for each in _UNUSED)]
+        record.write_text("".join(kept), "utf-8")
 
 
 def remove_stale(folder: Path, prefix: str) -> None:
