@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
-from traitlets import Unicode
+from traitlets import Instance, Unicode, default
 from traitlets.config import LoggingConfigurable
 
 from a360_hub_service.backends.base import BackendError, Health, Log, load_class
+from a360_hub_service.backends.registries import Registry
 
 ARTIFACT_NAMES = ("trained_model", "preprocessor", "baseline")
 """Artifacts of the final run that go into a package; only the first is required."""
@@ -77,6 +78,11 @@ class ImageBuilder(LoggingConfigurable):
     description: ClassVar[str] = ""
 
     home = Unicode(help="The state directory of the platform.").tag(config=True)
+    registry = Instance(Registry, help="The registry of images; handed over by the application.")
+
+    @default("registry")
+    def _registry(self) -> Registry:
+        return Registry(parent=self)
 
     def health(self) -> Health:
         """Say whether this builder can work on this machine now."""

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from traitlets import Instance, Unicode, default
+from traitlets import Unicode, default
 
 from a360_hub_service.backends.base import Health, Log
 from a360_hub_service.backends.images import base_image, serving
@@ -32,7 +32,7 @@ from a360_hub_service.backends.images.resolve import (
     storage_error,
 )
 from a360_hub_service.backends.images.validate import check_package, local_runner
-from a360_hub_service.backends.registries import Descriptor, ImageName, Registry, RegistryClient
+from a360_hub_service.backends.registries import Descriptor, ImageName, RegistryClient
 
 _RECORD = "package.json"
 _ARCHIVE = "image.tar"
@@ -57,15 +57,10 @@ class OciBuilder(Assembler):
         "A container image in your registry: non-root, no shell, the same each time; needs no engine."
     )
 
-    registry = Instance(Registry, help="Where images are pushed to.")
     base_image = Unicode("", help="Image of a registry to build on; empty: the platform's own.").tag(
         config=True
     )
     platform = Unicode(help="What images are made for, linux/amd64.").tag(config=True)
-
-    @default("registry")
-    def _registry(self) -> Registry:
-        return Registry(parent=self)
 
     @default("platform")
     def _platform(self) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from traitlets import Float, Int, TraitError, Unicode, validate
+from traitlets import Callable, Float, Int, TraitError, Unicode, validate
 from traitlets.config import LoggingConfigurable
 
 from a360_hub_service.backends.base import BackendError, Health
@@ -24,6 +24,12 @@ class Registry(LoggingConfigurable):
         "", help="Address, https://registry.example.org; empty: there is none. http only for this machine."
     ).tag(config=True)
     prefix = Unicode("a360", help="First part of the names of repositories.").tag(config=True)
+    credential = Unicode(
+        "", help="Name of a credential of the service oci_registry; in place of user name and password."
+    ).tag(config=True)
+    read_login = Callable(
+        None, allow_none=True, help="Returns the login of a credential; from the application."
+    )
     username = Unicode("", help="User name; empty: the registry asks for none.").tag(config=True)
     password = Unicode("", help="Password or access token.").tag(config=True)
     password_file = Unicode("", help="File with the password, read at each use.").tag(config=True)
@@ -74,7 +80,13 @@ class Registry(LoggingConfigurable):
         return ImageName(self.host, f"{self.prefix}/{slug}", tag)
 
     def login(self) -> Login | None:
-        """Return who the platform is there. Raises `BackendError` when its password cannot be read."""
+        """Return who the platform is there. Raises `BackendError` when its password cannot be had."""
+        if self.credential:
+            if self.read_login is None:
+                raise BackendError("There are no stored credentials here.", hint="Set c.Registry.username.")
+            found = self.read_login(self.credential, self.url)
+            assert isinstance(found, Login)
+            return found
         if not self.username:
             return None
         return Login(self.username, self._password())

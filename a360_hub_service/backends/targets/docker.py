@@ -7,11 +7,10 @@ from typing import Any, ClassVar
 import docker
 from docker.errors import APIError, NotFound
 from docker.models.containers import Container
-from traitlets import Instance, Int, Unicode, default
+from traitlets import Int, Unicode
 
 from a360_hub_service.backends.base import Health, Log
 from a360_hub_service.backends.engine import engine, engine_health
-from a360_hub_service.backends.registries import Registry
 from a360_hub_service.backends.targets.engine_images import EngineImages, engine_name, is_brought
 from a360_hub_service.backends.targets.local import HOST, LocalTarget, is_ready
 from a360_hub_service.backends.targets.ports import reserved_ports
@@ -29,12 +28,7 @@ class DockerTarget(LocalTarget):
     builders: ClassVar[tuple[str, ...]] = ("docker", "oci")
 
     prefix = Unicode("a360", help="First part of the names of containers.").tag(config=True)
-    registry = Instance(Registry, help="Who the platform is where images are pulled from.")
     tmp_size = Int(64, help="MB a replica may write to its /tmp, which is memory.").tag(config=True)
-
-    @default("registry")
-    def _registry(self) -> Registry:
-        return Registry(parent=self)
 
     def health(self) -> Health:
         """Say whether an engine answers and the gateway can."""
