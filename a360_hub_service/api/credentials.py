@@ -17,7 +17,10 @@ from .texts import DISPLAY_NAME
 _LABEL = "[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _PORT = "[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]"
 ADDRESS = rf"^https?://({_LABEL}(\.{_LABEL})*\.?|\[[0-9A-Fa-f:.]+\])(:({_PORT}))?(/[A-Za-z0-9._~%/+-]*)?$"
-SERVER = rf"^https?://({_LABEL}(\.{_LABEL})*\.?|\[[0-9A-Fa-f:.]+\])(:({_PORT}))?/?$"
+_OCTET = "(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
+_THIS_MACHINE = rf"(localhost|127(\.{_OCTET}){{3}}|\[::1\])"
+# A registry's: passwords go over http to this machine only.
+SERVER = rf"^(https://{_LABEL}(\.{_LABEL})*|http://{_THIS_MACHINE})(:({_PORT}))?/?$"
 ROLE = r"^arn:[a-z0-9-]+:iam::[0-9]{12}:role/[\w+=,.@/-]+$"
 REGION = r"^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$"
 

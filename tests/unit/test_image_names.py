@@ -42,7 +42,7 @@ def test_what_is_no_name_is_refused(text: str) -> None:
     "url",
     [
         "http://registry.example.org", "registry.example.org", "https://registry.example.org/v2",
-        "https://user@registry.example.org", "ftp://127.0.0.1", "http://127.0.0.1.example.org", "https://",
+        "https://user@registry.example.org", "ftp://127.0.0.1", "http://127.0.0.1.example.org", "https://", "https://[1::2::3]",
     ],
 )  # fmt: skip
 def test_addresses_that_show_passwords_or_are_none_are_refused(url: str) -> None:

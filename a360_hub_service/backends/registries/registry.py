@@ -41,7 +41,10 @@ class Registry(LoggingConfigurable):
     @validate("url")
     def _check_url(self, proposal: Mapping[str, str]) -> str:
         url = proposal["value"].rstrip("/")
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+        except ValueError as error:
+            raise TraitError(f"Registry.url is {url!r}: {error}.") from error
         if url and (parts.scheme not in ("http", "https") or not parts.hostname or parts.path or parts.query):
             raise TraitError(
                 f"Registry.url is {url!r}; write https://host or https://host:port, without a path."
