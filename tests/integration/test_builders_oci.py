@@ -55,7 +55,7 @@ def temporary(home: Path) -> list[str]:
     ]
 
 
-@pytest.mark.row("F286", "F287", "F305", "F307")
+@pytest.mark.row("F286", "F287", "F307")
 def test_an_image_is_pushed_with_all_it_needs(
     pushed: BuiltPackage, builder: OciBuilder, registry_running: RegistryServer
 ) -> None:
@@ -232,7 +232,7 @@ def test_a_base_that_models_cannot_be_served_on_is_named(
     assert temporary(Path(builder.home)) == []
 
 
-@pytest.mark.row("F305", "F308")
+@pytest.mark.row("F308")
 @pytest.mark.parametrize(
     ("changes", "words", "hint"),
     [

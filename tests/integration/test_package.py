@@ -124,7 +124,7 @@ def test_a_failure_says_why_and_can_be_tried_again(
         assert not (running.home / "service" / "jobs" / job["id"]).exists()
 
 
-@pytest.mark.row("F291", "F292", "F293", "F294", "F295", "F299", "F300", "F301", "F303", "F304", "F305")
+@pytest.mark.row("F291", "F292", "F293", "F294", "F295", "F299", "F300", "F301", "F303", "F304")
 @pytest.mark.parametrize(
     ("change", "field"),
     [
@@ -297,7 +297,7 @@ def test_without_a_choice_images_are_built_where_that_works(
     assert usable_builder(context, "bundle") == "bundle"
 
 
-@pytest.mark.row("C26", "F305")
+@pytest.mark.row("C26")
 @pytest.mark.xdist_group("oci")
 def test_without_a_choice_images_go_to_the_registry_where_one_answers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, registry_running: RegistryServer

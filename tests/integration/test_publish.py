@@ -165,7 +165,7 @@ def test_the_same_as_an_image_in_containers(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.row("F287", "F309", "F286", "F305")
+@pytest.mark.row("F287", "F309", "F286")
 @pytest.mark.docker
 @pytest.mark.skipif(bool(obstacle()), reason=obstacle() or "-")
 def test_the_same_as_an_image_of_the_registry(tmp_path: Path) -> None:

@@ -47,7 +47,6 @@ def blob(path: Path, size: int) -> Descriptor:
     return Descriptor(BLOB, f"sha256:{done.stdout.split()[0]}", size)
 
 
-@pytest.mark.row("F305")
 @pytest.mark.parametrize("size", [0, 1, 5 * MIB, 12 * MIB + 1])
 def test_what_was_sent_whole_or_in_parts_comes_back(
     registry_running: RegistryServer, tmp_path: Path, size: int
@@ -116,7 +115,6 @@ def test_manifests_are_stored_found_and_deleted(registry_running: RegistryServer
         assert registry.manifest("images/one", "1") is None
 
 
-@pytest.mark.row("F305")
 def test_a_token_is_fetched_for_each_repository_and_kept(
     guarded: RegistryServer, tokens: TokenServer, tmp_path: Path
 ) -> None:
@@ -129,7 +127,7 @@ def test_a_token_is_fetched_for_each_repository_and_kept(
     assert tokens.asked == ["repository:team/model:pull", "repository:team/model:pull,push"]
 
 
-@pytest.mark.row("F305", "F308")
+@pytest.mark.row("F308")
 def test_who_may_only_read_is_told_so(guarded: RegistryServer, tokens: TokenServer) -> None:
     found = Descriptor(BLOB, "sha256:" + "1" * 64, 1)
     tokens.granted = ["pull"]
@@ -144,7 +142,7 @@ def test_who_may_only_read_is_told_so(guarded: RegistryServer, tokens: TokenServ
         tokens.granted = ["pull", "push"]
 
 
-@pytest.mark.row("F305", "F308")
+@pytest.mark.row("F308")
 def test_wrong_passwords_are_named_and_shown_nowhere(
     registry_running: RegistryServer, guarded: RegistryServer
 ) -> None:
@@ -167,7 +165,7 @@ def test_a_password_may_lie_in_a_file(registry_running: RegistryServer, tmp_path
     assert registry.health().available
 
 
-@pytest.mark.row("F305", "F308")
+@pytest.mark.row("F308")
 def test_a_registry_that_does_not_answer_is_named() -> None:
     registry = Registry(url=f"http://127.0.0.1:{free_port()}")
     with (

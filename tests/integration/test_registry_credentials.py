@@ -44,7 +44,7 @@ def builder(service: ServiceProcess) -> dict[str, Any]:
         return next(each for each in ok(client.get("/builders"))["items"] if each["name"] == "oci")
 
 
-@pytest.mark.row("F079", "F082", "F086", "F087", "F305")
+@pytest.mark.row("F082", "F087")
 def test_the_login_of_the_registry_is_a_credential(
     admin: httpx.Client, service: ServiceProcess, registry_running: RegistryServer
 ) -> None:

@@ -71,7 +71,7 @@ def images(words: str) -> list[str]:
     return [line for line in shown.stdout.splitlines() if words in line]
 
 
-@pytest.mark.row("F286", "F287", "F305", "F323")
+@pytest.mark.row("F286", "F287", "F323")
 def test_a_pushed_image_is_pulled_and_answers_as_the_model(
     target: DockerTarget, pushed: BuiltPackage
 ) -> None:
