@@ -19,7 +19,7 @@ from a360_hub_service.backends.images.oci import OciBuilder
 from a360_hub_service.backends.registries import Registry
 from tests.support import endpoints
 from tests.support.endpoints import ROW, SCRIPT, free_port, write_files
-from tests.support.oci_images import RUNTIME, push_base, push_index
+from tests.support.oci_images import NEWER_PYTHON, RUNTIME, push_base, push_index
 from tests.support.registry import RegistryServer
 
 pytestmark = [
@@ -167,9 +167,9 @@ def test_a_base_of_a_registry_is_built_on(
 ) -> None:
     repository = f"bases/own-{tag}"
     layout = ensure_base_layout(Path(builder.home), print)
-    base = push_base(registry_running, repository, layout, [RUNTIME], tmp_path)
+    base = push_base(registry_running, repository, layout, RUNTIME, tmp_path)
     if tag == "index":
-        other = push_base(registry_running, repository, None, ["other"], tmp_path)
+        other = push_base(registry_running, repository, None, {"other": b""}, tmp_path)
         platforms = {"linux/s390x": other, f"linux/{machine()}": base, "unknown/unknown": other}
         push_index(registry_running, repository, platforms)
     log: list[str] = []
@@ -193,7 +193,7 @@ def test_a_base_of_the_operator_need_not_hold_the_runtime(
     builder: OciBuilder, request_for: Request, registry_running: RegistryServer, tmp_path: Path
 ) -> None:
     layout = ensure_base_layout(Path(builder.home), print)
-    push_base(registry_running, "bases/plain", layout, ["etc/plain"], tmp_path)
+    push_base(registry_running, "bases/plain", layout, {"etc/plain": b""}, tmp_path)
     builder.base_image = f"{registry_running.address}/bases/plain:1"
     assert builder.build(request_for(slug="on-plain"), print).size
     builder.base_image = ""
@@ -222,7 +222,7 @@ def test_a_base_that_models_cannot_be_served_on_is_named(
     name: str,
     words: str,
 ) -> None:
-    empty = push_base(registry_running, "bases/empty", None, ["etc/nothing"], tmp_path)
+    empty = push_base(registry_running, "bases/empty", None, {"etc/nothing": b""}, tmp_path)
     push_index(registry_running, "bases/empty", {"linux/s390x": empty, "linux/arm/v7": empty})
     name = name if name.startswith("localhost") else f"{registry_running.address}/{name}"
     with pytest.raises(BuildError, match=words) as caught:
@@ -273,6 +273,26 @@ def test_a_full_disk_is_named_and_leaves_nothing(
     assert temporary(small_disk) == []
 
 
+@pytest.mark.row("F297", "F308")
+def test_a_package_for_another_python_is_not_validated_by_ours(
+    builder: OciBuilder, request_for: Request, registry_running: RegistryServer, tmp_path: Path
+) -> None:
+    push_base(registry_running, "bases/newer", None, NEWER_PYTHON, tmp_path)
+    request = request_for(
+        slug="newer",
+        base_image=f"{registry_running.address}/bases/newer:1",
+        validation_input=json.dumps(ROW),
+    )
+    with pytest.raises(BuildError, match=r"cannot be run here: the image is made for Python 3\.12") as caught:
+        builder.build(request, print)
+    assert caught.value.field == "validation_input"
+    log: list[str] = []
+    built = builder.build(dataclasses.replace(request, validation_input=""), log.append)
+    assert [line for line in log if line.startswith("Warning: the package was not loaded once")]
+    entrypoint = registry_running.config(built)["config"]["Entrypoint"]
+    assert entrypoint[0] == "/usr/local/bin/python3"
+
+
 def test_without_a_registry_images_are_archives(package_home: Path, request_for: Request) -> None:
     builder = builder_class("oci")(home=str(package_home))
     assert builder.health().available
@@ -296,21 +316,34 @@ def test_another_platform_needs_a_base_of_its_own(builder: OciBuilder, request_f
 
 
 BUILD = """
-import json, sys
+import json, os, signal, sys, threading, time
 from pathlib import Path
 from a360_hub_service.backends.images import BuildRequest
 from a360_hub_service.backends.images.oci import OciBuilder
 from a360_hub_service.backends.registries import Registry
-home, registry, request = json.loads(sys.argv[1])
+home, registry, request, at, later = json.loads(sys.argv[1])
+def log(line):
+    if line.startswith(at):
+        threading.Timer(later, os.kill, (os.getpid(), signal.SIGKILL)).start()
+        later or time.sleep(60)
 request |= {"repo_dir": Path(request["repo_dir"]),
             "artifact_files": {name: Path(path) for name, path in request["artifact_files"].items()}}
 builder = OciBuilder(home=home, registry=Registry(**registry))
-builder.build(BuildRequest(**request), lambda line: print(line, flush=True))
+builder.build(BuildRequest(**request), log)
 """
 
 
 @pytest.mark.row("F308")
-@pytest.mark.parametrize("at", ["Making the layer of the dependencies", "Layer "])
+@pytest.mark.parametrize(
+    ("at", "later", "shared"),
+    [
+        # Seconds after the line: while apt writes, uv writes, and a layer is written.
+        pytest.param("Making the serving base", 0.5, ("deps", "locks"), marks=pytest.mark.long),
+        ("Installing", 0.3, ("base", "locks")),
+        ("Making the layer of the dependencies", 0.5, ("base", "deps", "locks")),
+        ("Layer ", 0.0, ("base", "deps", "locks", "oci")),
+    ],
+)
 def test_a_killed_build_leaves_nothing_once_it_was_made_again(
     request_for: Request,
     pushed: BuiltPackage,
@@ -318,10 +351,11 @@ def test_a_killed_build_leaves_nothing_once_it_was_made_again(
     registry_running: RegistryServer,
     tmp_path: Path,
     at: str,
+    later: float,
+    shared: tuple[str, ...],
 ) -> None:
     home = tmp_path / "home"
     (home / "cache").mkdir(parents=True)
-    shared = ("base", "deps", "locks") if at.startswith("Making") else ("base", "deps", "locks", "oci")
     for name in shared:
         (home / "cache" / name).symlink_to(package_home / "cache" / name)
     registry: Registry = registry_running.configured()
@@ -330,12 +364,11 @@ def test_a_killed_build_leaves_nothing_once_it_was_made_again(
         str(home),
         {name: getattr(registry, name) for name in ("url", "username", "password", "prefix")},
         json.loads(json.dumps(dataclasses.asdict(request), default=str)),
+        at,
+        later,
     ]
     command = [sys.executable, "-c", BUILD, json.dumps(given)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert any(line.startswith(at) for line in process.stdout)
-        process.send_signal(signal.SIGKILL)
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
     builder = OciBuilder(home=str(home), registry=registry)
     assert temporary(home)
     assert builder.find(request.package_id, request.slug) is None

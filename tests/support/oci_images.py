@@ -3,7 +3,7 @@
 import io
 import json
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,21 +21,33 @@ from a360_hub_service.backends.images.layout import (
 )
 from tests.support.registry import RegistryServer
 
-RUNTIME = "usr/lib/python3/dist-packages/onnxruntime/__init__.py"
+RUNTIME = {"usr/lib/python3/dist-packages/onnxruntime/__init__.py": b""}
+"""What says that ONNX Runtime is there."""
+NEWER_PYTHON = RUNTIME | {
+    "usr/local/bin/python3": b"3.12",
+    "usr/local/bin/python3.12": b"program",
+    "usr/lib/libc.so.6": b"GNU C Library (Tests) stable release version 2.41.",
+}
+"""An image with another Python than ours, as far as an image is looked at."""
 
 
-def write_files_layer(work: Path, files: Sequence[str]) -> tuple[Layer, Path]:
-    """Make a layer of empty files."""
+def write_files_layer(work: Path, files: Mapping[str, bytes]) -> tuple[Layer, Path]:
+    """Make a layer of files."""
     with tarfile.open(work / "layer.tar", "w") as tar:
-        for name in files:
-            tar.addfile(tarfile.TarInfo(name), io.BytesIO())
+        for name, content in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            if name.endswith("bin/python3"):
+                info.type, info.linkname = tarfile.SYMTYPE, f"python{content.decode()}"
+                info.size = 0
+            tar.addfile(info, io.BytesIO(content))
     return pack(work / "layer.tar", work / "layer.tar.gz"), work / "layer.tar.gz"
 
 
 def push_base(
-    server: RegistryServer, repository: str, layout: Path | None, extra: Sequence[str], work: Path
+    server: RegistryServer, repository: str, layout: Path | None, extra: Mapping[str, bytes], work: Path
 ) -> Image:
-    """Push an image of a layout, or of nothing, with a layer of empty files on it, under the tag 1."""
+    """Push an image of a layout, or of nothing, with a layer of files on it, under the tag 1."""
     base: dict[str, Any] = {"architecture": "amd64", "os": "linux"}
     below: tuple[Any, ...] = ()
     if layout:

@@ -23,6 +23,7 @@ import docker
 from docker.errors import ImageNotFound
 
 from a360_hub_service.backends.base import Log
+from a360_hub_service.backends.children import tied
 from a360_hub_service.backends.engine import engine
 from a360_hub_service.backends.images.base import BuildError
 from a360_hub_service.backends.images.contents import PATH
@@ -150,9 +151,9 @@ def ensure_base_layout(home: Path, log: Log, *, rebuild: bool = False) -> Path:
         remove_stale(folder.parent, f".{folder.name}-")
         if folder.exists() and not rebuild:
             return folder
-        log("Making the serving base image from Debian packages.")
         work = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
         try:
+            log("Making the serving base image from Debian packages.")
             with debian_packages(work) as packages:
                 root = build_rootfs(packages)
             tar = work / "layer.tar"
@@ -223,8 +224,8 @@ def debian_packages(cache: Path) -> Iterator[list[Path]]:
             "-q",
             *(part for key, value in options.items() for part in ("-o", f"{key}={value}")),
         ]
-        _run([*apt, "update"], folder)
-        _run([*apt, "download", *_PACKAGES.split()], folder / "debs")
+        _run(tied([*apt, "update"]), folder, "apt-get")
+        _run(tied([*apt, "download", *_PACKAGES.split()]), folder / "debs", "apt-get")
         yield sorted((folder / "debs").glob("*.deb"))
 
 
@@ -246,13 +247,13 @@ def _require_debian() -> None:
         )
 
 
-def _run(command: list[str], folder: Path) -> bytes:
+def _run(command: list[str], folder: Path, name: str) -> bytes:
     environment = dict(os.environ, LC_ALL="C", DEBIAN_FRONTEND="noninteractive")
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, timeout=300, check=False)
     if done.returncode:
         said = done.stderr.decode("utf-8", "replace").strip()[-800:]
         hint = "Check that Debian's package servers can be reached, or give a base image of your own."
-        raise BuildError(f"{Path(command[0]).name} failed: {said}", hint=hint, field="base_image")
+        raise BuildError(f"{name} failed: {said}", hint=hint, field="base_image")
     return done.stdout
 
 
@@ -273,7 +274,7 @@ def build_rootfs(packages: list[Path]) -> Rootfs:
 
 
 def _unpack(package: Path, root: Rootfs) -> None:
-    content = _run(["dpkg-deb", "--fsys-tarfile", str(package)], package.parent)
+    content = _run(["dpkg-deb", "--fsys-tarfile", str(package)], package.parent, "dpkg-deb")
     with tarfile.open(fileobj=io.BytesIO(content)) as tar:
         for info in tar:
             name = info.name.removeprefix("./").rstrip("/")
@@ -288,7 +289,7 @@ def _unpack(package: Path, root: Rootfs) -> None:
             # No file of the image needs the rights of its owner.
             info.mode &= 0o1777
             root.add(info, data.read() if data else b"")
-    control = _run(["dpkg-deb", "--field", str(package)], package.parent)
+    control = _run(["dpkg-deb", "--field", str(package)], package.parent, "dpkg-deb")
     # Scanners of images read the packages from here, as they do in other images without dpkg.
     root.file(f"var/lib/dpkg/status.d/{package.name.partition('_')[0]}", control)
 

@@ -8,6 +8,8 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from a360_hub_service.backends.children import tied
+
 # Fresh processes with a fixed seed: byte code depends on the order of sets and on what else is in memory.
 _COMPILE = """
 import json, py_compile, sys
@@ -28,7 +30,7 @@ def compile_folder(folder: Path, shown: str = "") -> None:
 
     def compile_some(number: int) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-S", "-c", _COMPILE, shown],
+            tied([sys.executable, "-S", "-c", _COMPILE, shown]),
             cwd=folder,
             env={"PYTHONHASHSEED": "0", "LANG": "C.UTF-8"},
             input=json.dumps(names[number::_PROCESSES]),

@@ -21,6 +21,7 @@ from traitlets import Float, Unicode
 from traitlets.config import LoggingConfigurable
 
 from a360_hub_service.backends.base import Log
+from a360_hub_service.backends.children import tied
 from a360_hub_service.backends.images.base import BuildError
 from a360_hub_service.backends.images.bytecode import compile_folder
 
@@ -132,7 +133,7 @@ class DependencyResolver(LoggingConfigurable):
         command = [uv.find_uv_bin(), "--quiet", "--no-progress", "--color=never", *arguments]
         try:
             done = subprocess.run(
-                command,
+                tied(command),
                 cwd=folder,
                 env=_environment(),
                 stdin=subprocess.DEVNULL,
