@@ -20,7 +20,7 @@ from a360_hub_service.backends.registries import Registry
 from tests.support import endpoints
 from tests.support.endpoints import ROW, SCRIPT, free_port, write_files
 from tests.support.oci_images import NEWER_PYTHON, RUNTIME, push_base, push_index
-from tests.support.registry import RegistryServer
+from tests.support.registry import RegistryServer, registry_server
 
 pytestmark = [
     pytest.mark.xdist_group("oci"),
@@ -254,6 +254,26 @@ def test_what_a_registry_refuses_is_named_and_leaves_nothing(
         builder.build(request_for(), print)
     assert hint in caught.value.hint
     assert "\n" not in caught.value.message
+    assert temporary(Path(builder.home)) == []
+
+
+@pytest.mark.row("F308")
+def test_a_registry_that_dies_in_the_middle_is_named_and_leaves_nothing(
+    builder: OciBuilder, request_for: Request, pushed: BuiltPackage, tmp_path: Path
+) -> None:
+    log: list[str] = []
+    with registry_server(tmp_path / "registry") as server:
+
+        def kill(line: str) -> None:
+            log.append(line)
+            if line.startswith("Layer "):
+                server.process.kill()
+                server.process.wait()
+
+        builder.registry = server.configured()
+        with pytest.raises(BuildError, match="does not answer"):
+            builder.build(request_for(), kill)
+    assert len([line for line in log if line.startswith("Layer ")]) == 1
     assert temporary(Path(builder.home)) == []
 
 

@@ -25,6 +25,7 @@ class RegistryServer:
 
     address: str
     folder: Path
+    process: subprocess.Popen[bytes]
 
     @property
     def url(self) -> str:
@@ -86,7 +87,7 @@ def registry_server(
         process = subprocess.Popen(
             ["docker-registry", "serve", str(folder / "config.yml")], stdout=log, stderr=log
         )
-    server = RegistryServer(address, folder)
+    server = RegistryServer(address, folder, process)
     try:
         eventually(lambda: process.poll() is not None or _answers(server.url), 20)
         assert process.poll() is None, (folder / "log").read_text()
