@@ -28,6 +28,7 @@ from .api.routes import PREFIX, ROUTES
 from .api.server import make_application
 from .backends.git import GitSource
 from .backends.images.base import ImageBuilder, builder_class
+from .backends.registries import Registry
 from .backends.storage import StorageFactory
 from .backends.targets.base import Target, target_class
 from .backends.targets.gateway import Gateway
@@ -40,6 +41,7 @@ from .policy import Role
 from .secrets import Secrets, SecretsError
 from .services import endpoints
 from .services.context import Context, Settings
+from .services.registries import login_reader
 
 log = logging.getLogger("a360")
 # For handlers that hold whole bodies; those of the API have limits of their own, checked before they read.
@@ -89,7 +91,7 @@ class A360HubService(Application):
         config=True
     )
     builders = List(
-        Unicode(), ["docker", "bundle"], help="Package builders to offer, preferred ones first."
+        Unicode(), ["oci", "docker", "bundle"], help="Package builders to offer, preferred ones first."
     ).tag(config=True)
     targets = List(Unicode(), ["process", "docker"], help="Publishing targets to offer.").tag(config=True)
     default_builder = Unicode(
@@ -169,11 +171,13 @@ class A360HubService(Application):
         database = Database(self.database_url, pool_size=self.threads)
         secrets = Secrets.from_file(Path(self.secret_keys_file))
         gateway = Gateway(parent=self, home=self.home)
+        registry = Registry(parent=self, read_login=login_reader(database, secrets))
         builders: list[ImageBuilder] = [
-            builder_class(name)(parent=self, home=self.home) for name in self.builders
+            builder_class(name)(parent=self, home=self.home, registry=registry) for name in self.builders
         ]
         targets: list[Target] = [
-            target_class(name)(parent=self, home=self.home, gateway=gateway) for name in self.targets
+            target_class(name)(parent=self, home=self.home, gateway=gateway, registry=registry)
+            for name in self.targets
         ]
         return Context(
             settings=settings,

@@ -17,6 +17,10 @@ from .texts import DISPLAY_NAME
 _LABEL = "[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _PORT = "[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]"
 ADDRESS = rf"^https?://({_LABEL}(\.{_LABEL})*\.?|\[[0-9A-Fa-f:.]+\])(:({_PORT}))?(/[A-Za-z0-9._~%/+-]*)?$"
+_OCTET = "(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
+_THIS_MACHINE = rf"(localhost|127(\.{_OCTET}){{3}}|\[::1\])"
+# A registry's: passwords go over http to this machine only.
+SERVER = rf"^(https://{_LABEL}(\.{_LABEL})*|http://{_THIS_MACHINE})(:({_PORT}))?/?$"
 ROLE = r"^arn:[a-z0-9-]+:iam::[0-9]{12}:role/[\w+=,.@/-]+$"
 REGION = r"^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$"
 
@@ -45,6 +49,18 @@ class InputsEdit(d.DataSourceInputsEdit):
     region: str = Field("", pattern=REGION)
     endpoint_url: str | None = Field(None, max_length=1000, pattern=ADDRESS)
     role_arn: str | None = Field(None, max_length=1000, pattern=ROLE)
+    registry_url: str = Field("", min_length=1, max_length=1000, pattern=SERVER)
+    username: str = Field("", min_length=1, max_length=255)
+
+
+class OCIRegistryInputs(Form):
+    """What a registry of images needs (F305)."""
+
+    registry_url: str = Field(
+        max_length=1000, pattern=SERVER, description="Its address, as https://registry.example.org."
+    )
+    username: str = Field(min_length=1, max_length=255)
+    password: str = Field(min_length=1, max_length=10_000, description="A password or an access token.")
 
 
 class _CredentialForm(Form):
@@ -52,53 +68,64 @@ class _CredentialForm(Form):
 
     name: str = Field(min_length=1, max_length=128, json_schema_extra=DISPLAY_NAME)
     description: str = Field(min_length=1, max_length=2000)
-    category: Literal["data_source"] = "data_source"
     groups: list[str] = Field(min_length=1, max_length=100, description="Groups whose members may use it.")
 
 
-class S3CredentialForm(_CredentialForm):
+class OCIRegistryCredentialForm(_CredentialForm):
+    """A registry of images."""
+
+    category: Literal["api_token"] = "api_token"
+    service: Literal["oci_registry"]
+    inputs: OCIRegistryInputs
+
+
+class _DataSourceForm(_CredentialForm):
+    category: Literal["data_source"] = "data_source"
+
+
+class S3CredentialForm(_DataSourceForm):
     """Buckets."""
 
     service: Literal["aws_s3"] = "aws_s3"
     inputs: S3Inputs
 
 
-class SQLiteCredentialForm(_CredentialForm):
+class SQLiteCredentialForm(_DataSourceForm):
     """A data source that is a file."""
 
     service: Literal["sqlite"]
     inputs: d.SQLiteInputs
 
 
-class PostgresCredentialForm(_CredentialForm):
+class PostgresCredentialForm(_DataSourceForm):
     """A data source in PostgreSQL."""
 
     service: Literal["postgres"]
     inputs: d.PostgresInputs
 
 
-class MySQLCredentialForm(_CredentialForm):
+class MySQLCredentialForm(_DataSourceForm):
     """A data source in MySQL or MariaDB."""
 
     service: Literal["mysql"]
     inputs: d.MySQLInputs
 
 
-class MSSQLCredentialForm(_CredentialForm):
+class MSSQLCredentialForm(_DataSourceForm):
     """A data source in Microsoft SQL Server."""
 
     service: Literal["mssql"]
     inputs: d.MSSQLInputs
 
 
-class SnowflakeCredentialForm(_CredentialForm):
+class SnowflakeCredentialForm(_DataSourceForm):
     """A data source in Snowflake."""
 
     service: Literal["snowflake"]
     inputs: d.SnowflakeInputs
 
 
-class BigQueryCredentialForm(_CredentialForm):
+class BigQueryCredentialForm(_DataSourceForm):
     """A data source in BigQuery."""
 
     service: Literal["bigquery"]
@@ -114,6 +141,7 @@ class CredentialForm(
     RootModel[
         Annotated[
             Annotated[S3CredentialForm, Tag(f"{CHOICE}aws_s3")]
+            | Annotated[OCIRegistryCredentialForm, Tag(f"{CHOICE}oci_registry")]
             | Annotated[SQLiteCredentialForm, Tag(f"{CHOICE}sqlite")]
             | Annotated[PostgresCredentialForm, Tag(f"{CHOICE}postgres")]
             | Annotated[MySQLCredentialForm, Tag(f"{CHOICE}mysql")]
@@ -171,7 +199,9 @@ class CredentialView(View):
 class CredentialsQuery(PageQuery):
     """Which credentials, and in which order."""
 
-    category: Literal["data_source", "data_repo"] | None = Field(None, description="All when left out.")
+    category: Literal["data_source", "data_repo", "api_token"] | None = Field(
+        None, description="All when left out."
+    )
     sort: Literal["name", "service", "group", "last_connection"] = "name"
 
 

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from ..backends.datasources import KINDS, DatabaseCheck, check_inputs
 from ..entities import Credential, DataRepo, GroupRole, utcnow
 from ..errors import A360Error, Conflict, FieldError, Invalid
-from . import volumes
+from . import registries, volumes
 from .context import Actor, Context
 from .naming import check_name
 from .paging import slice_by
@@ -18,10 +18,12 @@ from .paging import slice_by
 # What of a service's inputs may be shown, and what is encrypted and never shown again.
 SHOWN: dict[str, tuple[str, ...]] = {
     volumes.S3: ("account_id", "region", "endpoint_url", "role_arn"),
+    registries.OCI_REGISTRY: registries.SHOWN,
     **{name: kind.shown for name, kind in KINDS.items()},
 }
 SECRET: dict[str, tuple[str, ...]] = {
     volumes.S3: ("access_key", "access_secret"),
+    registries.OCI_REGISTRY: registries.SECRET,
     **{name: kind.secret for name, kind in KINDS.items()},
 }
 # What says where volumes are; changing it under a data repo would lose its files.
@@ -70,8 +72,7 @@ def create(session: Session, context: Context, actor: Actor, spec: CredentialSpe
     """
     _free_name(session, spec.name)
     _check_groups(session, spec.groups)
-    if spec.service in KINDS:
-        check_inputs(KINDS[spec.service], spec.inputs)
+    _check_inputs(spec.service, spec.inputs)
     row = Credential(
         name=spec.name,
         description=spec.description,
@@ -117,8 +118,7 @@ def edit(session: Session, context: Context, row: Credential, changes: dict[str,
         setattr(row, name, value)
     row.settings = {name: inputs.get(name, row.settings.get(name)) for name in SHOWN[row.service]}
     secret = _changed_secret(row.service, context.secrets.decrypt(row.secret), inputs)
-    if row.service in KINDS:
-        check_inputs(KINDS[row.service], {**row.settings, **secret})
+    _check_inputs(row.service, {**row.settings, **secret})
     row.secret = context.secrets.encrypt(secret)
     for repo in repos:
         derived = session.get_one(Credential, repo.id)
@@ -150,6 +150,8 @@ def connection(session: Session, context: Context, row: Credential) -> Callable[
         return context.storages.open(session, session.get_one(DataRepo, row.id)).check
     if row.service in KINDS:
         return DatabaseCheck(row.service, {**row.settings, **context.secrets.decrypt(row.secret)})
+    if row.service == registries.OCI_REGISTRY:
+        return registries.check(row.settings, context.secrets.decrypt(row.secret))
     return context.storages.account(row.settings, context.secrets.decrypt(row.secret)).check
 
 
@@ -161,6 +163,13 @@ def test(connect: Callable[[], None]) -> dict[str, Any]:
         message = f"{error.detail} {error.hint}".strip()
         return {"at": utcnow().isoformat(), "ok": False, "message": message}
     return {"at": utcnow().isoformat(), "ok": True, "message": "The connection works."}
+
+
+def _check_inputs(service: str, inputs: dict[str, Any]) -> None:
+    if service in KINDS:
+        check_inputs(KINDS[service], inputs)
+    elif service == registries.OCI_REGISTRY:
+        registries.check_inputs(inputs)
 
 
 def _check_known(service: str, inputs: dict[str, Any]) -> None:

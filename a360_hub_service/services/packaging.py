@@ -102,7 +102,8 @@ def usable_builder(context: Context, name: str) -> str:
     """The name of the builder to use; asks the world outside, so call it without a transaction.
 
     It is the one that was asked for, or the operator's default, or else the first of those offered that works
-    here as it is: images where an engine answers, without it bundles (ruling C26).
+    here as it is: images in the registry where there is one, images of an engine where one answers,
+    else bundles (ruling C26).
 
     Raises
     ------

@@ -2,6 +2,8 @@
 
 import contextlib
 import json
+import os
+import subprocess
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,8 +12,10 @@ import pytest
 
 from a360_hub_service.backends.engine import engine, engine_health
 from a360_hub_service.backends.images import BuildError, BuiltPackage, builder_class
+from a360_hub_service.backends.images.base_image import obstacle
 from tests.support import endpoints
 from tests.support.hub import Platform, platform
+from tests.support.registry import RegistryServer, registry_server
 
 
 @pytest.fixture(scope="session")
@@ -70,6 +74,37 @@ def image(
     """A finished image of the forest."""
     request = endpoints.package_request(model_file, repository, baseline=baseline_file)
     return builder_class("docker")(home=str(package_home), repository=image_repository).build(request, print)
+
+
+@pytest.fixture(scope="session")
+def registry_running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RegistryServer]:
+    """A registry of images for all tests of a worker."""
+    with registry_server(tmp_path_factory.mktemp("registry")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def pushed(
+    package_home: Path, registry_running: RegistryServer, model_file: Path, repository: Path
+) -> BuiltPackage:
+    """A finished image of the forest in the registry, put together without an engine."""
+    if reason := obstacle():
+        pytest.skip(reason)
+    request = endpoints.package_request(model_file, repository, validation_input=json.dumps(endpoints.ROW))
+    builder = builder_class("oci")(home=str(package_home), registry=registry_running.configured())
+    return builder.build(request, print)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 40 MB."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=40m", "tmpfs", str(folder)]
+    if os.getuid() or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("only root can mount a small file system")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
 
 
 @pytest.fixture(scope="session")

@@ -229,7 +229,7 @@ def tags(*names: str) -> list[str]:
                 *("--exclude-operation-id", "create_credential"),
             ],
         ),
-        # Its body is one of seven forms: to cover each field of each takes as long as all the rest.
+        # Its body is one of eight forms: to cover each field of each takes as long as all the rest.
         (
             "admin",
             ["--phases", "fuzzing", "--max-examples", "20", "--include-operation-id", "create_credential"],

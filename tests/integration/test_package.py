@@ -11,10 +11,12 @@ import pytest
 
 from a360_hub_service.backends.images import base_image, builder_class
 from a360_hub_service.entities import Model, ModelEvent, Project
+from a360_hub_service.errors import Conflict
 from a360_hub_service.services.context import Settings
 from a360_hub_service.services.packaging import endpoint_slug, usable_builder
 from tests.support.catalogue import add_model, add_project, person
 from tests.support.delivery import ROW, SCRIPT, Delivery, call, delivery_service, ok
+from tests.support.registry import RegistryServer
 from tests.support.service import ServiceProcess
 
 
@@ -122,7 +124,7 @@ def test_a_failure_says_why_and_can_be_tried_again(
         assert not (running.home / "service" / "jobs" / job["id"]).exists()
 
 
-@pytest.mark.row("F291", "F292", "F293", "F294", "F295", "F299", "F300", "F301", "F303", "F304", "F305")
+@pytest.mark.row("F291", "F292", "F293", "F294", "F295", "F299", "F300", "F301", "F303", "F304")
 @pytest.mark.parametrize(
     ("change", "field"),
     [
@@ -286,13 +288,32 @@ def test_a_builder_that_cannot_work_is_a_conflict(tmp_path: Path) -> None:
 def test_without_a_choice_images_are_built_where_that_works(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made_here: bool, chosen: str
 ) -> None:
-    builders = {name: builder_class(name)(home=str(tmp_path)) for name in ("docker", "bundle")}
+    builders = {name: builder_class(name)(home=str(tmp_path)) for name in ("oci", "docker", "bundle")}
     if not builders["docker"].health().available:
         chosen = "bundle"
     monkeypatch.setattr(base_image, "obstacle", lambda: "" if made_here else "not here")
     context = SimpleNamespace(builders=builders, settings=Settings(home=tmp_path, public_url=""))
     assert usable_builder(context, "") == chosen
     assert usable_builder(context, "bundle") == "bundle"
+
+
+@pytest.mark.row("C26")
+@pytest.mark.xdist_group("oci")
+def test_without_a_choice_images_go_to_the_registry_where_one_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, registry_running: RegistryServer
+) -> None:
+    monkeypatch.setattr(base_image, "obstacle", lambda: "")
+    registry = registry_running.configured()
+    builders = {
+        "oci": builder_class("oci")(home=str(tmp_path), registry=registry),
+        "bundle": builder_class("bundle")(home=str(tmp_path)),
+    }
+    context = SimpleNamespace(builders=builders, settings=Settings(home=tmp_path, public_url=""))
+    assert usable_builder(context, "") == "oci"
+    registry.password = "wrong"
+    assert usable_builder(context, "") == "bundle"
+    with pytest.raises(Conflict, match="does not accept the user name and password"):
+        usable_builder(context, "oci")
 
 
 @pytest.mark.row("F188")
@@ -312,7 +333,7 @@ def test_builders_and_targets_say_whether_they_work(running: ServiceProcess) -> 
     with running.client("engineer") as client:
         builders = {each["name"]: each for each in ok(client.get("/builders"))["items"]}
         targets = {each["name"]: each for each in ok(client.get("/targets"))["items"]}
-    assert set(builders) == {"bundle", "docker"}
+    assert set(builders) == {"bundle", "docker", "oci"}
     assert set(targets) == {"process", "docker"}
     assert builders["bundle"]["available"]
     assert targets["process"]["available"]

@@ -12,6 +12,8 @@ from typing import Any
 import httpx
 import pytest
 
+from a360_hub_service.backends.engine import engine_health
+from a360_hub_service.backends.images.base_image import obstacle
 from a360_hub_service.entities import ModelEvent, Package
 from tests.support.delivery import (
     PREDICTION,
@@ -22,6 +24,7 @@ from tests.support.delivery import (
     ok,
 )
 from tests.support.postgres import postgres
+from tests.support.registry import PASSWORD, USER, registry_server
 from tests.support.service import ServiceProcess, wait_for
 
 MOODY = """
@@ -159,6 +162,38 @@ def test_the_same_as_an_image_in_containers(tmp_path: Path) -> None:
             images = subprocess.run(listed, capture_output=True, text=True, check=True).stdout.split()
             subprocess.run(["docker", "rmi", *images], capture_output=True, check=False)
         assert refuses(seen["url"])
+
+
+@pytest.mark.long
+@pytest.mark.row("F287", "F309", "F286")
+@pytest.mark.docker
+@pytest.mark.skipif(bool(obstacle()), reason=obstacle() or "-")
+def test_the_same_as_an_image_of_the_registry(tmp_path: Path) -> None:
+    if not (engine := engine_health()).available:
+        pytest.skip(f"no Docker engine: {engine.reason}")
+    with registry_server(tmp_path / "registry") as registry:
+        config = (
+            "c.A360HubService.default_builder = ''\n"
+            f"c.Registry.url = {registry.url!r}\nc.Registry.prefix = 'team/models'\n"
+            f"c.Registry.username = {USER!r}\nc.Registry.password = {PASSWORD!r}\n"
+        )
+        with delivery_service(tmp_path / "home", config) as service:
+            delivery = Delivery(service, tmp_path / "code").approve()
+            job = delivery.package()
+            log = delivery.log(job["id"])
+            assert job["status"] == "succeeded", log
+            assert f"Pushing to {registry.address}/team/models/" in log
+            assert PASSWORD not in log
+            try:
+                job, answer = delivery.publish()
+                assert job["status"] == "succeeded", delivery.log(job["id"])
+                seen = delivery.endpoint()
+                assert seen["target"] == "docker"
+                assert call(seen["url"], answer["api_key"]).json() == {"prediction": PREDICTION}
+            finally:
+                assert delivery.withdraw()["status"] == "succeeded"
+            assert refuses(seen["url"])
+            assert PASSWORD not in service.logged()
 
 
 @pytest.mark.row("F260", "F261", "F321", "F324")

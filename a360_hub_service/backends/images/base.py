@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
-from traitlets import Unicode
+from traitlets import Instance, Unicode, default
 from traitlets.config import LoggingConfigurable
 
 from a360_hub_service.backends.base import BackendError, Health, Log, load_class
+from a360_hub_service.backends.registries import Registry
 
 ARTIFACT_NAMES = ("trained_model", "preprocessor", "baseline")
 """Artifacts of the final run that go into a package; only the first is required."""
@@ -59,8 +60,8 @@ class BuildRequest(ScriptForm):
 class BuiltPackage:
     """A finished package.
 
-    `reference` is where a target finds it (a folder for a bundle, ``name:tag`` for an image), `digest` is
-    ``sha256:<hex>`` over its content, `size` is in bytes.
+    `reference` is where a target finds it (a folder for a bundle, ``name:tag`` or an archive for an image),
+    `digest` is ``sha256:<hex>`` over its content, `size` is in bytes.
     """
 
     builder: str
@@ -77,6 +78,11 @@ class ImageBuilder(LoggingConfigurable):
     description: ClassVar[str] = ""
 
     home = Unicode(help="The state directory of the platform.").tag(config=True)
+    registry = Instance(Registry, help="The registry of images; handed over by the application.")
+
+    @default("registry")
+    def _registry(self) -> Registry:
+        return Registry(parent=self)
 
     def health(self) -> Health:
         """Say whether this builder can work on this machine now."""
@@ -106,6 +112,7 @@ class ImageBuilder(LoggingConfigurable):
 BUILDERS: dict[str, str] = {
     "bundle": "a360_hub_service.backends.images.bundle.BundleBuilder",
     "docker": "a360_hub_service.backends.images.docker.DockerBuilder",
+    "oci": "a360_hub_service.backends.images.oci.OciBuilder",
 }
 
 

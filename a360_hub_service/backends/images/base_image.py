@@ -23,18 +23,23 @@ import docker
 from docker.errors import ImageNotFound
 
 from a360_hub_service.backends.base import Log
+from a360_hub_service.backends.children import tied
 from a360_hub_service.backends.engine import engine
 from a360_hub_service.backends.images.base import BuildError
+from a360_hub_service.backends.images.contents import PATH
+from a360_hub_service.backends.images.layout import write_layout
+from a360_hub_service.backends.images.resolve import file_lock, remove_stale
+from a360_hub_service.backends.images.serving import TIME, USER
 
 PYTHON = "3.11"
-USER = 65532
+GLIBC = "2.36"
 
 _PACKAGES = (
     "base-files ca-certificates libbz2-1.0 libc-bin libc6 libcrypt1 libexpat1 libffi8 libgcc-s1 libgomp1 "
     "liblzma5 libpython3.11-minimal libpython3.11-stdlib libsqlite3-0 libssl3 libstdc++6 libuuid1 "
     "media-types netbase python3.11-minimal tzdata zlib1g"
 )
-_RECIPE = "2"
+RECIPE = "2"
 
 # Nothing here is used by a served model; what is left has no shell and no way to install anything.
 _PRUNED = (
@@ -71,7 +76,6 @@ for number, name in enumerate(json.load(open("names.json"))):
 """
 _PROGRAMS = {"usr/bin/python3", "usr/bin/python3.11"}
 _MERGED = ("bin", "sbin", "lib", "lib64", "lib32", "libx32")
-_TIME = 1_700_000_000
 
 
 class Rootfs:
@@ -82,7 +86,7 @@ class Rootfs:
 
     def add(self, info: tarfile.TarInfo, data: bytes = b"") -> None:
         """Put a member in, with its names of owner and its times made neutral."""
-        info.mtime, info.uname, info.gname, info.pax_headers = _TIME, "", "", {}
+        info.mtime, info.uname, info.gname, info.pax_headers = TIME, "", "", {}
         self.members[info.name] = (info, data)
 
     def file(self, name: str, data: bytes, mode: int = 0o644) -> None:
@@ -116,12 +120,12 @@ def ensure_base_image(home: Path, repository: str, log: Log, *, rebuild: bool = 
 
     The image made last is used until `rebuild` asks for one from today's Debian packages.
     """
-    record = home / "cache" / "base" / f"{_RECIPE}-{platform.machine()}.txt"
+    record = home / "cache" / "base" / f"{RECIPE}-{platform.machine()}.txt"
     with engine(BuildError) as client:
         if not rebuild and record.exists() and _has(client, record.read_text("utf-8")):
             return record.read_text("utf-8")
         log("Making the serving base image from Debian packages.")
-        with _packages(home / "cache" / "base") as packages:
+        with debian_packages(home / "cache" / "base") as packages:
             root = build_rootfs(packages)
         with tempfile.TemporaryFile(dir=home / "cache" / "base") as file:
             root.write(file)
@@ -134,6 +138,44 @@ def ensure_base_image(home: Path, repository: str, log: Log, *, rebuild: bool = 
         record.write_text(name, "utf-8")
         log(f"The base image {name} is ready.")
         return name
+
+
+def ensure_base_layout(home: Path, log: Log, *, rebuild: bool = False) -> Path:
+    """Return the folder of the base image as an OCI layout, made now when there is none. Raises `BuildError`.
+
+    Takes no container engine. What was made last is used until `rebuild` asks for one from today's packages.
+    """
+    folder = home / "cache" / "base" / f"layout-{RECIPE}-{platform.machine()}"
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with file_lock(folder.parent / f".{folder.name}.lock"):
+        remove_stale(folder.parent, f".{folder.name}-")
+        if folder.exists() and not rebuild:
+            return folder
+        work = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+        try:
+            log("Making the serving base image from Debian packages.")
+            with debian_packages(work) as packages:
+                root = build_rootfs(packages)
+            tar = work / "layer.tar"
+            with tar.open("wb") as file:
+                root.write(file)
+            layout = write_layout(tar, _base_config(), work / "layout")
+            shutil.rmtree(folder, ignore_errors=True)
+            os.replace(layout, folder)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+        log("The base image is ready.")
+        return folder
+
+
+def _base_config() -> dict[str, object]:
+    return {
+        "User": f"{USER}:{USER}",
+        "WorkingDir": "/app",
+        "Env": ["LANG=C.UTF-8", f"PATH={PATH}"],
+        "Entrypoint": ["/usr/bin/python3"],
+        "Labels": {"a360.base": "serving"},
+    }
 
 
 def _has(client: docker.DockerClient, name: str) -> bool:
@@ -160,7 +202,7 @@ def _import(client: docker.DockerClient, file: IO[bytes], name: str) -> None:
 
 
 @contextlib.contextmanager
-def _packages(cache: Path) -> Iterator[list[Path]]:
+def debian_packages(cache: Path) -> Iterator[list[Path]]:
     """Download the packages of the machine's own Debian release, checked by apt against its signatures."""
     _require_debian()
     cache.mkdir(parents=True, exist_ok=True)
@@ -182,8 +224,8 @@ def _packages(cache: Path) -> Iterator[list[Path]]:
             "-q",
             *(part for key, value in options.items() for part in ("-o", f"{key}={value}")),
         ]
-        _run([*apt, "update"], folder)
-        _run([*apt, "download", *_PACKAGES.split()], folder / "debs")
+        _run(tied([*apt, "update"]), folder, "apt-get")
+        _run(tied([*apt, "download", *_PACKAGES.split()]), folder / "debs", "apt-get")
         yield sorted((folder / "debs").glob("*.deb"))
 
 
@@ -200,18 +242,18 @@ def _require_debian() -> None:
     if reason := obstacle():
         raise BuildError(
             reason,
-            hint="Give a base image with Python in the form, or set c.DockerBuilder.base_image.",
+            hint="Give a base image with Python in the form; the operator can set one for all.",
             field="base_image",
         )
 
 
-def _run(command: list[str], folder: Path) -> bytes:
+def _run(command: list[str], folder: Path, name: str) -> bytes:
     environment = dict(os.environ, LC_ALL="C", DEBIAN_FRONTEND="noninteractive")
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, timeout=300, check=False)
     if done.returncode:
         said = done.stderr.decode("utf-8", "replace").strip()[-800:]
         hint = "Check that Debian's package servers can be reached, or give a base image of your own."
-        raise BuildError(f"{Path(command[0]).name} failed: {said}", hint=hint, field="base_image")
+        raise BuildError(f"{name} failed: {said}", hint=hint, field="base_image")
     return done.stdout
 
 
@@ -232,7 +274,7 @@ def build_rootfs(packages: list[Path]) -> Rootfs:
 
 
 def _unpack(package: Path, root: Rootfs) -> None:
-    content = _run(["dpkg-deb", "--fsys-tarfile", str(package)], package.parent)
+    content = _run(["dpkg-deb", "--fsys-tarfile", str(package)], package.parent, "dpkg-deb")
     with tarfile.open(fileobj=io.BytesIO(content)) as tar:
         for info in tar:
             name = info.name.removeprefix("./").rstrip("/")
@@ -247,7 +289,7 @@ def _unpack(package: Path, root: Rootfs) -> None:
             # No file of the image needs the rights of its owner.
             info.mode &= 0o1777
             root.add(info, data.read() if data else b"")
-    control = _run(["dpkg-deb", "--field", str(package)], package.parent)
+    control = _run(["dpkg-deb", "--field", str(package)], package.parent, "dpkg-deb")
     # Scanners of images read the packages from here, as they do in other images without dpkg.
     root.file(f"var/lib/dpkg/status.d/{package.name.partition('_')[0]}", control)
 
@@ -306,9 +348,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Make the base image of served models.")
     parser.add_argument("--home", default=os.environ.get("A360_HOME", ".a360"), help="state directory")
     parser.add_argument("--repository", default="a360", help="first part of the image's name")
+    parser.add_argument(
+        "--layout", action="store_true", help="write an OCI layout, which takes no container engine"
+    )
     options = parser.parse_args()
     try:
-        name = ensure_base_image(Path(options.home), options.repository, _to_stderr, rebuild=True)
+        if options.layout:
+            name = str(ensure_base_layout(Path(options.home), _to_stderr, rebuild=True))
+        else:
+            name = ensure_base_image(Path(options.home), options.repository, _to_stderr, rebuild=True)
     except BuildError as error:
         _to_stderr(f"{error} {error.hint}")
         return 1

@@ -5,7 +5,6 @@ import errno
 import hashlib
 import json
 import os
-import py_compile
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -23,6 +22,7 @@ from a360_hub_service.backends.images.base import (
     BuiltPackage,
     ImageBuilder,
 )
+from a360_hub_service.backends.images.bytecode import compile_folder
 from a360_hub_service.backends.images.requirements import read_requirements
 from a360_hub_service.backends.images.resolve import (
     PYTHON_VERSION,
@@ -235,10 +235,8 @@ def _serving_requirements() -> list[str]:
 
 def _copy_runtime(source: Path, target: Path, *, compiled: bool) -> None:
     copy_tree(source, target)
-    for file in sorted(target.rglob("*.py")) if compiled else []:
-        shown = f"a360runtime/{file.relative_to(target).as_posix()}"
-        mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
-        py_compile.compile(str(file), dfile=shown, doraise=True, invalidation_mode=mode)
+    if compiled:
+        compile_folder(target, "a360runtime/")
 
 
 def _manifest(

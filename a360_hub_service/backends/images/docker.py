@@ -25,16 +25,12 @@ from traitlets import Unicode
 from a360_hub_service.backends import interruption
 from a360_hub_service.backends.base import BackendError, Health, Log
 from a360_hub_service.backends.engine import engine, engine_health
-from a360_hub_service.backends.images import base_image
+from a360_hub_service.backends.images import base_image, serving
 from a360_hub_service.backends.images.base import BuildError, BuildRequest, BuiltPackage
 from a360_hub_service.backends.images.bundle import Assembler
 from a360_hub_service.backends.images.resolve import Dependencies, PythonTarget, storage_error
 from a360_hub_service.backends.images.validate import Runner, check_package, took_too_long
 
-PORT = 8080
-"""Port an image listens on."""
-
-_RUN = ["-I", "-S", "/app/run.py"]
 _PROBE = (
     "import json, os, platform, sys; print(json.dumps([sys.executable, '%d.%d' % sys.version_info[:2], "
     "platform.machine(), platform.libc_ver()[0], platform.libc_ver()[1]]))"
@@ -74,7 +70,7 @@ class DockerBuilder(Assembler):
                 with self.work_folder(request.package_id) as folder:
                     self.assemble(request, script, dependencies, python.version, folder)
                     log("Building the image.")
-                    dockerfile = _dockerfile(layer, program, self._labels(request, dependencies))
+                    dockerfile = _dockerfile(layer, program, serving.labels(request, dependencies))
                     image = _build(client, dockerfile, folder, "app")
             except OSError as error:
                 raise storage_error(error) from error
@@ -101,7 +97,7 @@ class DockerBuilder(Assembler):
                 name = base_image.ensure_base_image(Path(self.home), self.repository, log)
             except OSError as error:
                 raise storage_error(error) from error
-            return name, "/usr/bin/python3", PythonTarget(base_image.PYTHON, _platform("glibc", "2.36"))
+            return name, "/usr/bin/python3", _own_python()
         try:
             client.images.get(name)
         except ImageNotFound:
@@ -133,17 +129,6 @@ class DockerBuilder(Assembler):
             raise storage_error(error) from error
         image.tag(*name.split(":"))
         return name
-
-    def _labels(self, request: BuildRequest, dependencies: Dependencies) -> dict[str, str]:
-        own = {
-            "a360.package": request.package_id,
-            "a360.slug": request.slug,
-            "a360.commit": request.commit,
-            "a360.lock": dependencies.sha256,
-            "org.opencontainers.image.title": request.slug,
-            "org.opencontainers.image.revision": request.commit,
-        }
-        return dict(request.labels) | own
 
     def _runner(self, client: docker.DockerClient, image: Image) -> Runner:
         """Return what runs the image once, as it will be served but without a network."""
@@ -198,8 +183,7 @@ class DockerBuilder(Assembler):
             client.images.remove(self._name(package_id, slug), force=True)
 
     def _name(self, package_id: str, slug: str) -> str:
-        # Ids begin with their time, so their end is what tells two packages of one second apart.
-        return f"{self.repository}/{slug}:{package_id[:12]}-{package_id[-8:]}"
+        return f"{self.repository}/{slug}:{serving.tag(package_id)}"
 
 
 def _wait(container: Container, timeout: float) -> int:
@@ -229,19 +213,17 @@ def _split(name: str) -> tuple[str, str]:
     return (repository, tag) if colon and "/" not in tag else (name, "latest")
 
 
-def _platform(libc: str, version: str) -> str:
-    machine = {"arm64": "aarch64", "amd64": "x86_64"}.get(platform.machine(), platform.machine())
-    if libc != "glibc":
-        return f"{machine}-unknown-linux-musl"
-    modern = tuple(int(part) for part in version.split(".")[:2]) >= (2, 28)
-    return f"{machine}-manylinux_2_28" if modern else f"{machine}-manylinux2014"
+def _own_python() -> PythonTarget:
+    return PythonTarget(
+        base_image.PYTHON, serving.wheel_platform(platform.machine(), "glibc", base_image.GLIBC)
+    )
 
 
 def _probe(client: docker.DockerClient, name: str) -> tuple[str, PythonTarget]:
     """Ask an image of the user's which Python it has."""
     try:
         container = client.containers.create(
-            name, ["-c", _PROBE], entrypoint="python3", network_disabled=True, user=str(base_image.USER)
+            name, ["-c", _PROBE], entrypoint="python3", network_disabled=True, user=str(serving.USER)
         )
         try:
             container.start()
@@ -249,26 +231,26 @@ def _probe(client: docker.DockerClient, name: str) -> tuple[str, PythonTarget]:
             answer = container.logs(stdout=True, stderr=False)
         finally:
             container.remove(force=True)
-        program, version, _, libc, libc_version = json.loads(answer)
+        program, version, machine, libc, libc_version = json.loads(answer)
     except (docker.errors.APIError, ReadTimeout, NoAnswer, ValueError) as error:
         raise BuildError(
             f"The base image {name} has no Python 3 that can be run: {error}",
             hint="Choose an image with python3, or leave the field empty for the platform's own image.",
             field="base_image",
         ) from error
-    return program, PythonTarget(version, _platform(libc, libc_version or "0.0"))
+    return program, PythonTarget(version, serving.wheel_platform(machine, libc, libc_version or "0.0"))
 
 
 def _dockerfile(base: str, program: str, labels: Mapping[str, str]) -> str:
     lines = [
         f"FROM {base}",
         "COPY app /app",
-        f"USER {base_image.USER}:{base_image.USER}",
-        "WORKDIR /app/script",
-        f"EXPOSE {PORT}",
+        f"USER {serving.USER}:{serving.USER}",
+        f"WORKDIR {serving.WORK_FOLDER}",
+        f"EXPOSE {serving.PORT}",
         *(f"LABEL {json.dumps(key)}={json.dumps(value)}" for key, value in sorted(labels.items())),
-        f"ENTRYPOINT {json.dumps([program, *_RUN])}",
-        f"CMD {json.dumps(['--host', '0.0.0.0', '--port', str(PORT)])}",  # noqa: S104
+        f"ENTRYPOINT {json.dumps(serving.entrypoint(program))}",
+        f"CMD {json.dumps(serving.COMMAND)}",
     ]
     return "\n".join(lines) + "\n"
 
@@ -305,6 +287,6 @@ def _neutral(info: tarfile.TarInfo) -> tarfile.TarInfo:
     """Make a member belong to root and readable for all, with a fixed time: the image's user owns nothing."""
     info.uid = info.gid = 0
     info.uname = info.gname = ""
-    info.mtime = 1_700_000_000
+    info.mtime = serving.TIME
     info.mode = 0o755 if info.isdir() or info.mode & 0o100 else 0o644
     return info

@@ -12,8 +12,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 
 import uv
@@ -22,13 +23,23 @@ from traitlets.config import LoggingConfigurable
 
 from a360_hub_service.backends import interruption
 from a360_hub_service.backends.base import Log
+from a360_hub_service.backends.children import tied
 from a360_hub_service.backends.images.base import BuildError
+from a360_hub_service.backends.images.bytecode import compile_folder
 
 _NOT_FOUND = re.compile(r"Because (\S+) was not found in the package registry")
 _NO_WHEELS = re.compile(
     r"Because (?:all versions of )?(\S+) has? ?(?:have )?no usable wheels|Wheels are required for `([^`]+)`"
 )
 
+_RECIPE = "2"
+"""Of installing a lock: what was installed in another way is not used."""
+_UNUSED = (
+    # Command-line programs of packages point to a Python that is not where they will run.
+    "bin/*",
+    # For programs in C. The module for Python holds the whole runtime a second time.
+    "onnxruntime/capi/libonnxruntime.so.*",
+)
 
 PYTHON_VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 """The Python that runs this service."""
@@ -65,7 +76,8 @@ class DependencyResolver(LoggingConfigurable):
         """Return the installed packages that satisfy `requirements`. Raises `BuildError`."""
         try:
             lock = self._lock(requirements, python, log)
-            key = hashlib.sha256(f"{python.version} {python.platform}\n{lock}".encode()).hexdigest()
+            content = f"{_RECIPE} {python.version} {python.platform}\n{lock}"
+            key = hashlib.sha256(content.encode()).hexdigest()
             return Dependencies(lock, key, self._install(lock, key, python, log))
         except OSError as error:
             raise storage_error(error) from error
@@ -109,10 +121,10 @@ class DependencyResolver(LoggingConfigurable):
                 (work / "lock.txt").write_text(lock, "utf-8")
                 # Copied, not linked: nothing that happens here may reach the cache of uv.
                 options = ["--no-deps", "--require-hashes", "--link-mode=copy"]
-                options += ["--compile-bytecode"] * (python.version == PYTHON_VERSION)
                 self._uv(["pip", "install", *_for(python), *options, "--target=site", "-r", "lock.txt"], work)
-                # Command-line programs of packages point to a Python that is not where they will run.
-                shutil.rmtree(work / "site" / "bin", ignore_errors=True)
+                _drop_unused(work / "site")
+                if python.version == PYTHON_VERSION:
+                    compile_folder(work / "site")
                 work.chmod(0o755)
                 os.replace(work, folder)
             finally:
@@ -122,7 +134,7 @@ class DependencyResolver(LoggingConfigurable):
     def _uv(self, arguments: list[str], folder: Path) -> None:
         command = [uv.find_uv_bin(), "--quiet", "--no-progress", "--color=never", *arguments]
         process = subprocess.Popen(
-            command,
+            tied(command),
             cwd=folder,
             env=_environment(),
             stdin=subprocess.DEVNULL,
@@ -150,10 +162,41 @@ class DependencyResolver(LoggingConfigurable):
             raise _explain(said)
 
 
+def _drop_unused(site: Path) -> None:
+    """Delete what no served model uses, and what packages' records say about it."""
+    for pattern in _UNUSED:
+        for path in site.glob(pattern):
+            path.unlink()
+    shutil.rmtree(site / "bin", ignore_errors=True)
+    for record in site.glob("*.dist-info/RECORD"):
+        lines = record.read_text("utf-8").splitlines(keepends=True)
+        kept = [line for line in lines if not any(fnmatch(line.partition(",")[0], each) for each in _UNUSED)]
+        record.write_text("".join(kept), "utf-8")
+
+
 def remove_stale(folder: Path, prefix: str) -> None:
     """Delete the work folders a killed process left; call with the lock under which they are made."""
     for stale in folder.glob(f"{prefix}*"):
         shutil.rmtree(stale, ignore_errors=True)
+
+
+def made_once(file: Path, make: Callable[[Path], None]) -> Path:
+    """Return `file`, which is whole or absent: made by `make` under another name if it is not there.
+
+    One maker at a time, of all threads and processes; nothing is left of one that failed or was killed.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    # A few lock files for all: one for each would stay for ever.
+    with file_lock(file.parent / f".lock-{hashlib.sha256(file.name.encode()).hexdigest()[:2]}"):
+        remove_stale(file.parent, f".{file.name}-")
+        if not file.exists():
+            work = Path(tempfile.mkdtemp(prefix=f".{file.name}-", dir=file.parent))
+            try:
+                make(work / "new")
+                os.replace(work / "new", file)
+            finally:
+                shutil.rmtree(work, ignore_errors=True)
+    return file
 
 
 def storage_error(error: OSError) -> BuildError:
@@ -179,9 +222,8 @@ def _for(python: PythonTarget) -> list[str]:
 
 
 def _environment() -> dict[str, str]:
-    """Return the environment without the service's secrets; byte code that does not depend on file times."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("JUPYTERHUB_", "A360_"))}
-    return kept | {"PYC_INVALIDATION_MODE": "UNCHECKED_HASH"}
+    """Return the environment without the service's secrets."""
+    return {key: value for key, value in os.environ.items() if not key.startswith(("JUPYTERHUB_", "A360_"))}
 
 
 def _explain(output: str) -> BuildError:

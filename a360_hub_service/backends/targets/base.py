@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from typing import ClassVar
 
-from traitlets import Float, Instance, Unicode
+from traitlets import Float, Instance, Unicode, default
 from traitlets.config import LoggingConfigurable
 
 from a360_hub_service.backends.base import Health, Log, load_class
+from a360_hub_service.backends.registries import Registry
 from a360_hub_service.backends.targets.gateway import Gateway
 from a360_hub_service.backends.targets.types import EndpointSpec, EndpointStatus, KeyRecord
 
@@ -25,6 +26,11 @@ class Target(LoggingConfigurable):
         config=True
     )
     gateway = Instance(Gateway, help="Where calls enter; handed over by the application.")
+    registry = Instance(Registry, help="The registry of images; handed over by the application.")
+
+    @default("registry")
+    def _registry(self) -> Registry:
+        return Registry(parent=self)
 
     def health(self) -> Health:
         """Say whether endpoints can run here now."""

@@ -9,8 +9,9 @@ from docker.errors import APIError, NotFound
 from docker.models.containers import Container
 from traitlets import Int, Unicode
 
-from a360_hub_service.backends.base import Health
+from a360_hub_service.backends.base import Health, Log
 from a360_hub_service.backends.engine import engine, engine_health
+from a360_hub_service.backends.targets.engine_images import EngineImages, engine_name, is_brought
 from a360_hub_service.backends.targets.local import HOST, LocalTarget, is_ready
 from a360_hub_service.backends.targets.ports import reserved_ports
 from a360_hub_service.backends.targets.types import EndpointSpec, ReplicaStatus, TargetError
@@ -24,7 +25,7 @@ class DockerTarget(LocalTarget):
 
     name: ClassVar[str] = "docker"
     description: ClassVar[str] = "Containers of the Docker engine on the machine of the platform."
-    builders: ClassVar[tuple[str, ...]] = ("docker",)
+    builders: ClassVar[tuple[str, ...]] = ("docker", "oci")
 
     prefix = Unicode("a360", help="First part of the names of containers.").tag(config=True)
     tmp_size = Int(64, help="MB a replica may write to its /tmp, which is memory.").tag(config=True)
@@ -34,17 +35,18 @@ class DockerTarget(LocalTarget):
         found = engine_health()
         return found if not found.available or self.gateway.health().available else self.gateway.health()
 
-    def _check(self, spec: EndpointSpec) -> None:
-        super()._check(spec)
+    def _check(self, spec: EndpointSpec, log: Log) -> None:
+        super()._check(spec, log)
         with engine(TargetError) as client:
-            try:
-                client.images.get(spec.package.reference)
-            except NotFound as error:
-                message = f"The image {spec.package.reference} is gone."
-                raise TargetError(message, hint="Package the model again.") from error
+            self._images(log).bring(client, spec.package)
+
+    def _images(self, log: Log) -> EngineImages:
+        return EngineImages(self.registry, log)
 
     def _start(self, spec: EndpointSpec, revision: str) -> str:
         with engine(TargetError) as client:
+            # After a restart of the machine it may be gone.
+            self._images(self.log.info).bring(client, spec.package)
             for index in range(spec.replicas):
                 self._start_one(client, spec, revision, f"{self.prefix}-{spec.slug}-{revision}-{index}")
         asked = [
@@ -78,8 +80,9 @@ class DockerTarget(LocalTarget):
 
     def _options(self, spec: EndpointSpec, revision: str, name: str, port: int) -> dict[str, Any]:
         own = {"a360.slug": spec.slug, "a360.revision": revision, "a360.prefix": self.prefix}
+        own |= {"a360.image": "brought"} if is_brought(spec.package) else {}
         return {
-            "image": spec.package.reference,
+            "image": engine_name(spec.package),
             "name": name,
             "detach": True,
             "environment": self._environment(spec, "/keys", "/tmp"),  # noqa: S108
@@ -113,10 +116,17 @@ class DockerTarget(LocalTarget):
 
     def _delete(self, slug: str, revision: str, drain_seconds: float) -> None:
         with engine(TargetError) as client:
+            brought = set()
             for container in self._containers(client, slug, revision):
+                if container.labels.get("a360.image") == "brought":
+                    brought.add(str(container.attrs["Image"]))
                 with contextlib.suppress(NotFound):
                     container.stop(timeout=int(drain_seconds))
                     container.remove(force=True)
+            for image in brought:
+                # The engine refuses while another revision runs it.
+                with contextlib.suppress(APIError):
+                    client.images.remove(image)
 
     def _tail(self, slug: str, revision: str, lines: int) -> str:
         with engine(TargetError) as client:

@@ -39,7 +39,7 @@ class LocalTarget(Target):
 
     def apply(self, spec: EndpointSpec, log: Log) -> EndpointStatus:
         """Make `spec` what runs; see `Target.apply`."""
-        self._check(spec)
+        self._check(spec, log)
         with self._locked(spec.slug):
             revision = self._revision(spec)
             fresh = self._current(spec.slug) != revision
@@ -154,8 +154,8 @@ class LocalTarget(Target):
     def _tail(self, slug: str, revision: str, lines: int) -> str:
         raise NotImplementedError
 
-    def _check(self, spec: EndpointSpec) -> None:
-        """Raise `TargetError` when the package cannot be run here."""
+    def _check(self, spec: EndpointSpec, log: Log) -> None:
+        """Raise `TargetError` when the package cannot be run here; bring it here from where it is."""
         if spec.package.builder not in self.builders:
             kind = " or ".join(self.builders)
             raise TargetError(

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from traitlets import Bool, Unicode
 
-from a360_hub_service.backends.base import Health
+from a360_hub_service.backends.base import Health, Log
 from a360_hub_service.backends.images.base import BuiltPackage
 from a360_hub_service.backends.targets.limits import plan_limits
 from a360_hub_service.backends.targets.local import HOST, LocalTarget, is_ready
@@ -37,8 +37,8 @@ class ProcessTarget(LocalTarget):
         note = "" if limits.cgroups else "Without control groups CPU limits are not enforced."
         return Health(gateway.available, note if gateway.available else gateway.reason)
 
-    def _check(self, spec: EndpointSpec) -> None:
-        super()._check(spec)
+    def _check(self, spec: EndpointSpec, log: Log) -> None:
+        super()._check(spec, log)
         bundle = Path(spec.package.reference)
         manifest = read_json(bundle / "a360.json")
         if not manifest:

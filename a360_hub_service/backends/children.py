@@ -1,0 +1,24 @@
+"""Programs that write for the service, and must not go on when it was killed."""
+
+import os
+import sys
+from collections.abc import Sequence
+
+# Asks the kernel to be killed when its parent dies (PR_SET_PDEATHSIG), then becomes the program.
+_TIED = """
+import ctypes, os, signal, sys
+if sys.platform == "linux":
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+    if os.getppid() != int(sys.argv[1]):
+        sys.exit(1)
+os.execvp(sys.argv[2], sys.argv[2:])
+"""
+
+
+def tied(command: Sequence[str]) -> list[str]:
+    """Return what runs `command` so that it ends with this process.
+
+    Who takes up the work of a killed service deletes what it left half-made; a program that still writes
+    there would make it anew. To the kernel the parent is the thread that starts it, which has to wait.
+    """
+    return [sys.executable, "-I", "-S", "-c", _TIED, str(os.getpid()), *command]
