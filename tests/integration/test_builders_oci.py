@@ -18,7 +18,7 @@ from a360_hub_service.backends.images.layout import machine
 from a360_hub_service.backends.images.oci import OciBuilder
 from a360_hub_service.backends.registries import Registry
 from tests.support import endpoints
-from tests.support.endpoints import ROW, SCRIPT, free_port, write_files
+from tests.support.endpoints import ROW, SCRIPT, write_files
 from tests.support.oci_images import NEWER_PYTHON, RUNTIME, push_base, push_index
 from tests.support.registry import RegistryServer, registry_server
 
@@ -211,7 +211,7 @@ def test_a_base_of_the_operator_need_not_hold_the_runtime(
         ("bases/empty:index", f"is not made for linux/{machine()}"),
         ("bases/empty:2", "has no image bases/empty:2"),
         ("Bases/empty", "is not a name of a repository"),
-        (f"localhost:{free_port()}/base:1", "cannot be had: The registry .* does not answer"),
+        ("localhost:1/base:1", "cannot be had: The registry .* does not answer"),
     ],
 )
 def test_a_base_that_models_cannot_be_served_on_is_named(
@@ -236,7 +236,7 @@ def test_a_base_that_models_cannot_be_served_on_is_named(
 @pytest.mark.parametrize(
     ("changes", "words", "hint"),
     [
-        ({"url": f"http://127.0.0.1:{free_port()}"}, "does not answer", "Check the address"),
+        ({"url": "http://127.0.0.1:1"}, "does not answer", "Check the address"),
         ({"password": "wrong"}, "does not accept the user name and password", "c.Registry.username"),
         ({"username": ""}, "no user name is configured", "c.Registry.username"),
     ],

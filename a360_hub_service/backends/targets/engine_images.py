@@ -5,6 +5,7 @@ from pathlib import Path
 import docker
 from docker.errors import APIError, ImageNotFound
 
+from a360_hub_service.backends import interruption
 from a360_hub_service.backends.base import BackendError, Log
 from a360_hub_service.backends.images.base import BuiltPackage
 from a360_hub_service.backends.images.layout import archive_name
@@ -66,6 +67,7 @@ class EngineImages:
             for line in client.api.pull(
                 place, tag=name.digest, auth_config=account, stream=True, decode=True
             ):
+                interruption.check()
                 if words := line.get("error"):
                     raise _refused(name, str(words))
         except APIError as error:
