@@ -1,7 +1,6 @@
 """The application: reads its configuration, wires the parts together, and does nothing else."""
 
 import asyncio
-import gc
 import json
 import logging
 import os
@@ -19,6 +18,7 @@ from tornado.web import Application as TornadoApplication
 from traitlets import Bool, Dict, Int, List, Unicode, default
 from traitlets.config import Application
 
+from .api import garbage
 from .api.handlers import Web
 from .api.identity import HubIdentity, IdentityProvider
 from .api.leases import watch as watch_leases
@@ -220,10 +220,7 @@ class A360HubService(Application):
         # The event loop gets the interpreter back from a computing thread within this time, a fifth of
         # Python's default, for a few percent of the threads' own speed.
         sys.setswitchinterval(0.001)
-        # What is loaded by now stays: the collector need not walk it again while requests wait.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(20_000, 20, 20)
+        garbage.tame()
         asyncio.run(self._serve(context))
         return context.jobs.busy
 
@@ -259,7 +256,7 @@ class A360HubService(Application):
                 web.watch.install()
             web.ready = True
             await web.run(endpoints.restore, context)
-            await watch_leases(web)
+            await asyncio.gather(watch_leases(web), garbage.collect_when_quiet(web))
         except Exception:
             log.exception("the service could not start")
 

@@ -132,6 +132,7 @@ class FileHandler(BaseHandler):
 
     async def data_received(self, chunk: bytes) -> None:
         """Pass the body on; the connection is read no faster than the storage takes it."""
+        self.web.used()
         if self.upload is None or self.failure is not None:
             return
         try:

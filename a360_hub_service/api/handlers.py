@@ -4,6 +4,7 @@ import asyncio
 import inspect
 import json
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -43,6 +44,12 @@ class Web:
     identity: IdentityProvider
     ready: bool = False
     watch: LoopWatch | None = None
+    used_at: float = 0.0
+    """When the service was last :meth:`used`, by the clock that only goes forward."""
+
+    def used(self) -> None:
+        """Somebody asks, or is being answered."""
+        self.used_at = time.monotonic()
 
     async def run(self, work: Callable[..., T], *args: Any) -> T:
         """Run blocking work in the pool."""
@@ -100,6 +107,7 @@ class BaseHandler(HubOAuthenticated, RequestHandler):
         refused at once; the rest is heard out, and the next request finds the connection open.
         """
         self._prepared = True
+        self.web.used()
         # The server itself takes little, for handlers that hold whole bodies; here body_limit counts.
         connection: Any = self.request.connection
         connection.set_max_body_size(2**62)
@@ -149,6 +157,11 @@ class BaseHandler(HubOAuthenticated, RequestHandler):
         self.current_user = identity.name
         self.actor = await self.web.run(self._admit, identity.name, identity.groups, route)
 
+    def flush(self, include_footers: bool = False) -> "asyncio.Future[None]":
+        """Send what was written, of answers that stream again and again."""
+        self.web.used()
+        return super().flush(include_footers)
+
     def _refuse_large(self) -> None:
         length = self.request.headers.get("Content-Length")
         if length and length.isdigit() and int(length) > self.body_limit:
@@ -173,6 +186,7 @@ class BaseHandler(HubOAuthenticated, RequestHandler):
 
     def data_received(self, chunk: bytes) -> Awaitable[None] | None:
         """Collect the body up to the limit; what comes after it (a chunked body has no length) is let go."""
+        self.web.used()
         self._received += len(chunk)
         if self._received <= self.body_limit:
             self._chunks.append(chunk)

@@ -120,6 +120,7 @@ def test_a_taken_port_ends_the_demo_with_a_line_and_a_hint(tmp_path: Path):
     assert "--port" in hint
 
 
+@pytest.mark.long
 def test_ctrl_c_while_it_works_stops_everything(tmp_path: Path):
     home = tmp_path / "home"
     process = subprocess.Popen(

@@ -1,19 +1,24 @@
 """Nothing holds up the event loop: while one request works, the others are answered."""
 
 import asyncio
+import gc
 import sys
 import threading
 import time
 import uuid
+import weakref
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from pathlib import Path
+from typing import Any, cast
 
 import httpx
 import nbformat
 import pytest
 
+from a360_hub_service.api.garbage import collect_when_quiet, tame
+from a360_hub_service.api.handlers import Web
 from a360_hub_service.api.loop_watch import LoopWatch, Moment, charge
 from a360_hub_service.api.routes import ROUTES
 from tests.support import world
@@ -281,6 +286,56 @@ def test_no_head_and_no_form_holds_up_the_loop(watched: ServiceProcess) -> None:
                 answer = client.post(url, content=body, headers={"Content-Type": kind})
                 assert 400 <= answer.status_code < 500, (path, kind, answer.status_code)
     demand_free_loop(watched)
+
+
+class Ring:
+    """Refers to itself, so that only the collector frees it."""
+
+    def __init__(self) -> None:
+        self.me = self
+
+
+@pytest.fixture
+def collector() -> Iterator[None]:
+    """Give the collector back as it was."""
+    before = gc.get_threshold()
+    yield
+    gc.set_threshold(*before)
+    gc.unfreeze()
+
+
+def old_ring() -> "weakref.ref[Ring]":
+    """A ring nobody refers to, as old as only full collections look for."""
+    ring = Ring()
+    gc.collect(1)
+    gc.collect(1)
+    return weakref.ref(ring)
+
+
+@pytest.mark.parametrize(("used", "survived", "freed"), [(False, 1, True), (True, 1, False), (True, 9, True)])
+def test_garbage_is_collected_when_nobody_asks(
+    collector: None, used: bool, survived: int, freed: bool
+) -> None:
+    web = Web(cast(Any, None), cast(Any, None), cast(Any, None))
+    collected: list[bool] = []
+
+    async def serve(garbage_of: "weakref.ref[Ring]") -> None:
+        task = asyncio.create_task(collect_when_quiet(web, pause=0.02, quiet=0.1, overdue=8))
+        for _ in range(30):
+            if used:
+                web.used()
+            await asyncio.sleep(0.02)
+        task.cancel()
+        collected.append(garbage_of() is None)
+
+    with ThreadPoolExecutor(1) as pool:
+        web.pool = pool
+        tame()
+        ring = old_ring()
+        for _ in range(survived):
+            gc.collect(1)
+        asyncio.run(serve(ring))
+    assert collected == [freed]
 
 
 @alone

@@ -140,6 +140,7 @@ def test_a_new_password_holds_at_once(running: Platform) -> None:
         SignedIn(running.url, "engineer", old)
 
 
+@pytest.mark.long
 def test_a_signal_stops_everything_and_nothing_is_lost(tmp_path: Path) -> None:
     with platform(tmp_path / "home") as here:
         with here.client("scientist") as client:
