@@ -1,8 +1,11 @@
-"""Programs that write for the service, and must not go on when it was killed."""
+"""Programs that work for the service, and must not go on when it is done with them, or was killed."""
 
+import contextlib
 import os
+import signal
+import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 # Asks the kernel to be killed when its parent dies (PR_SET_PDEATHSIG), then becomes the program.
 _TIED = """
@@ -22,3 +25,14 @@ def tied(command: Sequence[str]) -> list[str]:
     there would make it anew. To the kernel the parent is the thread that starts it, which has to wait.
     """
     return [sys.executable, "-I", "-S", "-c", _TIED, str(os.getpid()), *command]
+
+
+@contextlib.contextmanager
+def ending(process: "subprocess.Popen[str]") -> Iterator[None]:
+    """End a process that leads a session, and whatever it started, when the block ends; close its pipes."""
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()

@@ -195,8 +195,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 
 NOT_THE_SCIENTISTS = {
-    "POST /endpoints/{endpoint_id}/keys": "takes a published model, which test_publish.py has",
-    "DELETE /endpoints/{endpoint_id}/keys/{key_id}": "takes a published model, which test_publish.py has",
+    "POST /endpoints/{endpoint_id}/keys": "takes a live endpoint, which test_endpoint_keys.py has",
+    "DELETE /endpoints/{endpoint_id}/keys/{key_id}": "takes a live endpoint, which test_endpoint_keys.py has",
     "POST /models/{model_id}/approve": "takes the reviewer",
     "POST /models/{model_id}/deny": "takes the reviewer",
     "POST /models/{model_id}/publish": "takes a package, which test_publish.py has",

@@ -4,7 +4,6 @@ import contextlib
 import os
 import re
 import shutil
-import signal
 import subprocess
 import tempfile
 import time
@@ -15,6 +14,7 @@ from traitlets import Bool, Float, Int, Unicode
 
 from a360_hub_service.backends import interruption
 from a360_hub_service.backends.base import Health, Log
+from a360_hub_service.backends.children import ending
 from a360_hub_service.backends.git.base import CodeSource, GitError
 
 _REF = re.compile(r"^(?!-)(?!.*(\.\.|@\{|//|\.lock$|\.lock/|\.$|/$))[^\x00-\x20~^:?*\[\\\x7f]{1,250}$")
@@ -160,7 +160,7 @@ class GitSource(CodeSource):
             env=_environment(tree.parent),
         )
         deadline = time.monotonic() + self.timeout
-        try:
+        with ending(process):
             while True:
                 try:
                     out, err = process.communicate(timeout=0.5)
@@ -168,11 +168,6 @@ class GitSource(CodeSource):
                 except subprocess.TimeoutExpired:
                     interruption.check()
                     self._check_limits(tree, deadline, url)
-        finally:
-            if process.poll() is None:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-                process.communicate()
         if process.returncode:
             raise _explain(err, url, branch)
         self._check_limits(tree, deadline + 1, url)

@@ -7,7 +7,6 @@ import hashlib
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -23,7 +22,7 @@ from traitlets.config import LoggingConfigurable
 
 from a360_hub_service.backends import interruption
 from a360_hub_service.backends.base import Log
-from a360_hub_service.backends.children import tied
+from a360_hub_service.backends.children import ending, tied
 from a360_hub_service.backends.images.base import BuildError
 from a360_hub_service.backends.images.bytecode import compile_folder
 
@@ -145,19 +144,15 @@ class DependencyResolver(LoggingConfigurable):
             start_new_session=True,
         )
         try:
-            _, said = interruption.communicate(process, self.timeout)
+            # It may be building a package, with processes of its own.
+            with ending(process):
+                _, said = interruption.communicate(process, self.timeout)
         except subprocess.TimeoutExpired as error:
             raise BuildError(
                 f"Resolving or installing dependencies took longer than {self.timeout:.0f} seconds.",
                 hint="Check that the package index answers, then package again.",
                 field="dependencies",
             ) from error
-        finally:
-            if process.poll() is None:
-                # It may be building a package, with processes of its own.
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-                process.communicate()
         if process.returncode:
             raise _explain(said)
 

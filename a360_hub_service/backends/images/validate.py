@@ -13,6 +13,7 @@ from typing import Any
 
 from a360_hub_service.backends import interruption
 from a360_hub_service.backends.base import Log
+from a360_hub_service.backends.children import ending
 from a360_hub_service.backends.images.base import BuildError, BuildRequest
 
 RELATIVE_TOLERANCE = 1e-6
@@ -138,13 +139,10 @@ def local_runner(bundle: Path, timeout: float, memory: int) -> Runner:
                 start_new_session=True,
             )
             try:
-                out, err = interruption.communicate(process, timeout)
+                with ending(process):
+                    out, err = interruption.communicate(process, timeout)
             except subprocess.TimeoutExpired as error:
                 raise took_too_long(timeout) from error
-            finally:
-                _kill_group(process.pid)
-                # Closes the pipes too.
-                process.communicate()
         return subprocess.CompletedProcess(command, process.returncode, out, err)
 
     return run
@@ -157,11 +155,3 @@ def took_too_long(timeout: float) -> BuildError:
         hint="Look for endless loops, downloads or training in the script.",
         field="validation_input",
     )
-
-
-def _kill_group(pid: int) -> None:
-    """End the process and whatever it started."""
-    try:
-        os.killpg(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return
