@@ -15,7 +15,7 @@ from urllib.parse import urlparse
 from sqlalchemy import select
 from tornado.httpserver import HTTPServer
 from tornado.web import Application as TornadoApplication
-from traitlets import Bool, Dict, Int, List, Unicode, default
+from traitlets import Bool, Dict, Float, Int, List, Unicode, default
 from traitlets.config import Application
 
 from .api import garbage
@@ -26,6 +26,7 @@ from .api.loop_watch import LoopWatch
 from .api.openapi import document
 from .api.routes import PREFIX, ROUTES
 from .api.server import make_application
+from .api.tending import watch as tend_endpoints
 from .backends.git import GitSource
 from .backends.images.base import ImageBuilder, builder_class
 from .backends.registries import Registry
@@ -39,7 +40,6 @@ from .jobs.engine import JobEngine
 from .logs import written_by_a_thread
 from .policy import Role
 from .secrets import Secrets, SecretsError
-from .services import endpoints
 from .services.context import Context, Settings
 from .services.registries import login_reader
 
@@ -88,6 +88,9 @@ class A360HubService(Application):
     local_volumes = Bool(True, help="May data repos be folders of this machine?").tag(config=True)
     max_upload_bytes = Int(5 * 1024**3, help="Most bytes of one uploaded file.").tag(config=True)
     run_lease_seconds = Int(180, help="How long a run may be without a heartbeat of its kernel.").tag(
+        config=True
+    )
+    tend_seconds = Float(30.0, help="Seconds until endpoints that went down are looked for again.").tag(
         config=True
     )
     builders = List(
@@ -167,6 +170,7 @@ class A360HubService(Application):
             local_volumes=self.local_volumes,
             max_upload_bytes=self.max_upload_bytes,
             run_lease_seconds=self.run_lease_seconds,
+            tend_seconds=self.tend_seconds,
         )
         database = Database(self.database_url, pool_size=self.threads)
         secrets = Secrets.from_file(Path(self.secret_keys_file))
@@ -255,8 +259,7 @@ class A360HubService(Application):
             if web.watch:
                 web.watch.install()
             web.ready = True
-            await web.run(endpoints.restore, context)
-            await asyncio.gather(watch_leases(web), garbage.collect_when_quiet(web))
+            await asyncio.gather(tend_endpoints(web), watch_leases(web), garbage.collect_when_quiet(web))
         except Exception:
             log.exception("the service could not start")
 

@@ -47,6 +47,8 @@ class Settings:
         Most bytes of one uploaded file.
     run_lease_seconds
         How long a run may be without a heartbeat.
+    tend_seconds
+        How long the service waits before it looks after endpoints again.
     """
 
     home: Path
@@ -57,6 +59,7 @@ class Settings:
     local_volumes: bool = True
     max_upload_bytes: int = 5 * 1024**3
     run_lease_seconds: int = 180
+    tend_seconds: float = 30.0
 
 
 @dataclass(slots=True)

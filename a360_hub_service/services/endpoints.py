@@ -10,13 +10,12 @@ from datetime import datetime
 from sqlalchemy import select
 from sqlalchemy.orm import Session, joinedload, selectinload
 
-from ..backends.base import BackendError, Log
+from ..backends.base import BackendError
 from ..backends.images.base import BuiltPackage
 from ..backends.targets.base import Target
 from ..backends.targets.types import EndpointSpec, EndpointStatus, KeyRecord
-from ..entities import Collaborator, Endpoint, Job, Model, Package
+from ..entities import Collaborator, Endpoint, Model, Package
 from ..errors import Unavailable
-from ..jobs.work import ACTIVE
 from .context import Actor, Context
 from .paging import page
 
@@ -172,63 +171,3 @@ def load_for_target(
     """What a target needs to run an endpoint."""
     endpoint = session.get_one(Endpoint, endpoint_id)
     return spec_of(context, endpoint), key_records(endpoint)
-
-
-def restore(context: Context) -> None:
-    """Find again what runs and start what should: called in the background when the service starts.
-
-    Endpoints the database does not know are reported and left alone: they may be another platform's.
-    """
-    for target in context.targets.values():
-        try:
-            target.restore(_logger_of(target.name))
-        except Exception:
-            log.exception("the target %s could not be restored", target.name)
-    with context.database.session(write=False) as session:
-        busy = select(Job.model_id).where(Job.status.in_(ACTIVE))
-        rows = session.execute(
-            select(Endpoint.id, Endpoint.slug, Endpoint.target)
-            .where(Endpoint.desired == RUNNING, Endpoint.model_id.not_in(busy))
-            .order_by(Endpoint.id)
-        )
-        wanted = [(row.id, row.slug, row.target) for row in rows]
-        known = set(session.scalars(select(Endpoint.slug)))
-    for endpoint_id, slug, name in wanted:
-        try:
-            _restore_one(context, endpoint_id, slug, name)
-        except Exception:
-            log.exception("the endpoint %s could not be restored", slug)
-    _report_unknown(context, known)
-
-
-def _restore_one(context: Context, endpoint_id: str, slug: str, target_name: str) -> None:
-    target = context.targets.get(target_name)
-    if target is None:
-        log.error("the endpoint %s is on the target %s, which is not configured", slug, target_name)
-        return
-    status = target.status(slug)
-    log.info("the endpoint %s is %s (%d of %d)", slug, status.status, status.ready_replicas, status.replicas)
-    if status.status != "absent":
-        return
-    with context.database.session(write=False) as session:
-        spec, keys = load_for_target(context, session, endpoint_id)
-    target.write_keys(slug, keys)
-    target.apply(spec, _logger_of(slug))
-
-
-def _logger_of(name: str) -> Log:
-    def write(line: str) -> None:
-        log.info("%s: %s", name, line)
-
-    return write
-
-
-def _report_unknown(context: Context, known: set[str]) -> None:
-    for target in context.targets.values():
-        try:
-            unknown = [slug for slug in target.slugs() if slug not in known]
-        except Exception:
-            log.exception("the target %s could not be asked what runs", target.name)
-            continue
-        for slug in unknown:
-            log.warning("%s runs an endpoint %s that the database does not know", target.name, slug)

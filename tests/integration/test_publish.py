@@ -307,8 +307,16 @@ def test_a_withdrawal_that_fails_can_be_asked_for_again(tmp_path: Path) -> None:
         assert refuses(seen["url"])
 
 
+def kill_all_but(service: ServiceProcess) -> None:
+    """Kill every process of a platform but its service: replicas, supervisors and the gateway."""
+    assert service.process
+    for pid in set(processes_naming(str(service.home))) - {str(service.process.pid)}:
+        subprocess.run(["kill", "-9", pid], check=False, capture_output=True)
+
+
 def test_endpoints_outlive_the_service_and_are_found_again(tmp_path: Path) -> None:
-    with delivery_service(tmp_path / "home") as service:
+    config = "c.A360HubService.tend_seconds = 0.5"
+    with delivery_service(tmp_path / "home", config) as service:
         delivery = Delivery(service, tmp_path / "code").approve()
         assert delivery.package()["status"] == "succeeded"
         answer = delivery.publish(replicas=2)[1]
@@ -318,17 +326,20 @@ def test_endpoints_outlive_the_service_and_are_found_again(tmp_path: Path) -> No
         service.start()
         assert delivery.endpoint()["status"] == "running"
 
+        def is_back() -> bool:
+            try:
+                return call(seen["url"], answer["api_key"]).status_code == 200
+            except httpx.TransportError:
+                return False
+
+        kill_all_but(service)
+        wait_for(is_back, seconds=60, message="the endpoint was not put back by the running service")
+
         service.kill()
-        home = str(service.home)
-        for pid in processes_naming(home):
-            subprocess.run(["kill", "-9", pid], check=False, capture_output=True)
+        kill_all_but(service)
         assert refuses(seen["url"])
         service.start()
-        wait_for(
-            lambda: call(seen["url"], answer["api_key"]).status_code == 200,
-            seconds=60,
-            message="the endpoint did not come back",
-        )
+        wait_for(is_back, seconds=60, message="the endpoint did not come back with the service")
         wait_for(lambda: delivery.endpoint()["ready_replicas"] == 2, seconds=60)
         assert delivery.withdraw()["status"] == "succeeded"
         assert refuses(seen["url"])
