@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,11 @@ from tests.support import loop_reports
 if TYPE_CHECKING:  # the tests of flavors run in environments of workspaces, which hold nothing of the service
     from tests.support.postgres import Server
     from tests.support.service import ServiceProcess
+
+# Small models gain nothing from threads, and those of two workers wait for each other's turn on a processor:
+# ten times as long for XGBoost's. Before anything imports a library that reads it, and for what tests start.
+for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(variable, "1")
 
 _outcomes: dict[str, tuple[str, list[str]]] = {}
 
