@@ -77,6 +77,10 @@ def stored(lab: Lab, content: bytes, **more: Any) -> dict[str, Any]:
     return {**closed["artifacts"][0], "model_id": model["id"]}
 
 
+ON_ONE_DATABASE = pytest.mark.parametrize("service", ["sqlite"], indirect=True)
+"""For what is converted or shown the same, wherever the artifact's row is."""
+
+
 @pytest.fixture
 def lab(service: ServiceProcess) -> Iterator[Lab]:
     with Lab(service) as made:
@@ -141,6 +145,7 @@ def test_who_may_not_see_the_model_sees_no_notebook(lab: Lab) -> None:
     assert lab.scientist.post(address(lab, artifact)).status_code == 405
 
 
+@ON_ONE_DATABASE
 def test_what_is_no_notebook_is_refused_in_words(lab: Lab) -> None:
     for content in (b"\x00\xff", b"[]", b"{}", json.dumps({"cells": 3, "nbformat": 4}).encode(), b"9" * 5000):
         answer = lab.scientist.get(address(lab, stored(lab, content)))
@@ -192,6 +197,7 @@ LINES = """(selector => {
 })"""
 
 
+@ON_ONE_DATABASE
 @pytest.mark.long
 @pytest.mark.parametrize("width", [390, 1440])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -238,6 +244,7 @@ class Raw(http.server.BaseHTTPRequestHandler):
         """Say nothing."""
 
 
+@ON_ONE_DATABASE
 @pytest.mark.long
 def test_a_browser_runs_and_loads_nothing_of_it(lab: Lab) -> None:
     artifact = stored(lab, hostile())
