@@ -9,6 +9,7 @@ from traitlets import Instance, Unicode, default
 from traitlets.config import LoggingConfigurable
 
 from a360_hub_service.backends.base import BackendError, Health, Log, load_class
+from a360_hub_service.backends.images.inventory import Inventory, Subject
 from a360_hub_service.backends.registries import Registry
 
 ARTIFACT_NAMES = ("trained_model", "preprocessor", "baseline")
@@ -107,6 +108,13 @@ class ImageBuilder(LoggingConfigurable):
     def remove(self, package_id: str, slug: str) -> None:
         """Delete the package. One that is not there is no error."""
         raise NotImplementedError
+
+    def inspect(self, package_id: str, slug: str, work: Path) -> Subject:
+        """Return what the finished package holds, for scanners; `work` is a folder for files on the way.
+
+        Of a builder that does not say, nothing can be checked. Raises `BuildError`.
+        """
+        return Subject(Inventory(unread=(f"what packages of the kind “{self.name}” hold",)))
 
 
 BUILDERS: dict[str, str] = {

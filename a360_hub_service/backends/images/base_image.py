@@ -140,12 +140,17 @@ def ensure_base_image(home: Path, repository: str, log: Log, *, rebuild: bool = 
         return name
 
 
+def layout_folder(home: Path) -> Path:
+    """Return where the base image as an OCI layout is, once it was made."""
+    return home / "cache" / "base" / f"layout-{RECIPE}-{platform.machine()}"
+
+
 def ensure_base_layout(home: Path, log: Log, *, rebuild: bool = False) -> Path:
     """Return the folder of the base image as an OCI layout, made now when there is none. Raises `BuildError`.
 
     Takes no container engine. What was made last is used until `rebuild` asks for one from today's packages.
     """
-    folder = home / "cache" / "base" / f"layout-{RECIPE}-{platform.machine()}"
+    folder = layout_folder(home)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with file_lock(folder.parent / f".{folder.name}.lock"):
         remove_stale(folder.parent, f".{folder.name}-")

@@ -25,12 +25,14 @@ from traitlets import Unicode
 from a360_hub_service.backends import interruption
 from a360_hub_service.backends.base import BackendError, Health, Log
 from a360_hub_service.backends.engine import engine, engine_health
-from a360_hub_service.backends.images import base_image, serving
+from a360_hub_service.backends.images import base_image, serving, stock
 from a360_hub_service.backends.images.base import BuildError, BuildRequest, BuiltPackage
 from a360_hub_service.backends.images.bundle import Assembler
+from a360_hub_service.backends.images.inventory import Subject
 from a360_hub_service.backends.images.resolve import Dependencies, PythonTarget, storage_error
 from a360_hub_service.backends.images.validate import Runner, check_package, took_too_long
 
+_PIECE = 1024 * 1024
 _PROBE = (
     "import json, os, platform, sys; print(json.dumps([sys.executable, '%d.%d' % sys.version_info[:2], "
     "platform.machine(), platform.libc_ver()[0], platform.libc_ver()[1]]))"
@@ -181,6 +183,21 @@ class DockerBuilder(Assembler):
         """Delete the image."""
         with engine(BuildError) as client, contextlib.suppress(ImageNotFound):
             client.images.remove(self._name(package_id, slug), force=True)
+
+    def inspect(self, package_id: str, slug: str, work: Path) -> Subject:
+        """Return what the image holds, as the engine writes it into a file."""
+        archive = work / "image.tar"
+        try:
+            with engine(BuildError) as client, archive.open("wb") as file:
+                for piece in client.images.get(self._name(package_id, slug)).save(chunk_size=_PIECE):
+                    interruption.check()
+                    file.write(piece)
+            inventory = stock.of_archive(archive, Path(self.home, "cache", "stock"))
+        except ImageNotFound as error:
+            raise BuildError("The image is not there any more.", hint="Package again.") from error
+        except OSError as error:
+            raise storage_error(error) from error
+        return Subject(inventory, archive=lambda: archive)
 
     def _name(self, package_id: str, slug: str) -> str:
         return f"{self.repository}/{slug}:{serving.tag(package_id)}"
