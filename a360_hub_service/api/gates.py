@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -15,6 +15,7 @@ from .routing import Call, Form, Page, PageQuery, View
 from .scope import authorise
 
 ADVISORY = r"^[A-Za-z][A-Za-z0-9]*(-[A-Za-z0-9.:/+~_-]+)+$"
+DAY = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
 COMPONENT = r"^[A-Za-z0-9][A-Za-z0-9.+_-]*$"
 
 
@@ -69,12 +70,26 @@ class WaiverForm(Form):
         None, max_length=255, pattern=COMPONENT, description="The package it is in; any if left out."
     )
     reason: str = Field(min_length=1, max_length=2000)
-    until: date = Field(description="The last day on which it counts (UTC), within a year.")
+    until: str = Field(
+        pattern=DAY,
+        description="The last day on which it counts (UTC), within a year.",
+        json_schema_extra={"format": "date"},
+    )
+
+    @field_validator("until")
+    @classmethod
+    def _is_a_day(cls, value: str) -> str:
+        try:
+            date.fromisoformat(value)
+        except ValueError:
+            raise ValueError("is no day of the calendar") from None
+        return value
 
     def spec(self) -> waivers.WaiverSpec:
         """What the use case takes."""
         component = waivers.component_name(self.component) if self.component else None
-        return waivers.WaiverSpec(self.advisory.upper(), self.reason, self.until, component)
+        until = date.fromisoformat(self.until)
+        return waivers.WaiverSpec(self.advisory.upper(), self.reason, until, component)
 
 
 class WaiverView(View):

@@ -113,6 +113,7 @@ BEYOND_SCHEMA: dict[str, dict[str, str]] = {
         "memory_request": "is at most memory_limit",
         "target": "names one of the operator's targets",
     },
+    "POST /waivers": {"until": "is a day within a year"},
 }
 """What a schema cannot say: operation -> field of the problem -> why a valid request may get a 422 for it."""
 
@@ -202,6 +203,8 @@ NOT_THE_SCIENTISTS = {
     "POST /models/{model_id}/publish": "takes a package, which test_publish.py has",
     "POST /models/{model_id}/withdraw": "takes a published model, which test_publish.py has",
     "POST /jobs/{job_id}/cancel": "takes a job at work, which test_cancel.py has",
+    "POST /waivers": "takes the administrator",
+    "DELETE /waivers/{waiver_id}": "takes the administrator",
 }
 """What no request of the scientist's brings about, beside the credentials, which take the administrator."""
 
@@ -225,7 +228,7 @@ def tags(*names: str) -> list[str]:
         (
             "admin",
             [
-                *("--phases", "coverage,fuzzing", "--max-examples", "3", *tags("Credentials")),
+                *("--phases", "coverage,fuzzing", "--max-examples", "3", *tags("Credentials", "Waivers")),
                 *("--exclude-operation-id", "create_credential"),
             ],
         ),

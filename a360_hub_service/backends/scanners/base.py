@@ -103,7 +103,7 @@ class Scanner(LoggingConfigurable):
     def outdated(self, source: Source) -> str:
         """Say in a sentence that data is older than it may be, or that nobody knows; empty when it is not."""
         if source.date is None:
-            return f"It is not known how old {source.name} is." if self.max_age_days else ""
+            return f"The age of {source.name} is not known." if self.max_age_days else ""
         age = datetime.now(UTC) - source.date
         if not self.max_age_days or age <= timedelta(days=self.max_age_days):
             return ""

@@ -53,7 +53,9 @@ class EmbeddedScanner(Scanner):
             if stale := self.outdated(found[index].source):
                 result.unchecked.append(stale)
             if broken := found[index].broken:
-                result.unchecked.append(f"{broken} records of {found[index].source.name} could not be read.")
+                result.unchecked.append(
+                    f"Records of {found[index].source.name} that cannot be read: {broken}."
+                )
         result.unchecked += [f"Not read: {what}." for what in inventory.unread]
         return Report(
             self.name,
@@ -69,7 +71,7 @@ class EmbeddedScanner(Scanner):
             return
         if not indexes:
             result.unchecked.append(
-                f"The {len(inventory.distributions)} Python packages were not checked: no advisories of PyPI "
+                f"Python packages were not checked ({len(inventory.distributions)}): no advisories of PyPI "
                 "are configured."
             )
             return
@@ -86,15 +88,15 @@ class EmbeddedScanner(Scanner):
             return
         if release.id != "debian":
             result.unchecked.append(
-                f"The {len(packages)} packages of the system “{release or 'without a name'}” were not "
-                "checked: only Debian's are known here."
+                f"Packages of the system {release if release.id else 'without a name'} were not checked "
+                f"({len(packages)}): only Debian's are known here."
             )
             return
         checked = list(_debian_checks(inventory, indexes, result))
         result.checked = result.checked or bool(checked)
         if not checked:
             result.unchecked.append(
-                f"The {len(packages)} Debian packages were not checked: no advisories of {release} "
+                f"Debian packages were not checked ({len(packages)}): no advisories of {release} "
                 f"({release.codename}) are configured."
             )
         elif all(kind == "suite" for kind in checked):

@@ -82,7 +82,8 @@ def _in_range(
     events: Sequence[Mapping[str, str]], ecosystem: str, version: Any
 ) -> tuple[bool, list[tuple[Any, str]]]:
     """Return whether a version is inside a range, and which later versions of it are fixed."""
-    order = {"introduced": 0, "fixed": 1, "limit": 1, "last_affected": 2}
+    # At one version a range that ends comes before one that begins.
+    order = {"fixed": 0, "limit": 0, "introduced": 1, "last_affected": 2}
     points = []
     for event in events:
         for kind, text in event.items():
