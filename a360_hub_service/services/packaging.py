@@ -58,6 +58,12 @@ def request(session: Session, context: Context, actor: Actor, model: Model, spec
     jobs.refuse_second(session, model)
     transition(session, model, Command.PACKAGE, actor.name)
     builder = choose_builder(context, spec.builder)
+    if spec.validation_output and not spec.validation_input:
+        raise Invalid.field(
+            "validation_output",
+            "there is no validation input it could be the answer to",
+            hint="Give a validation input too, or leave the output out.",
+        )
     try:
         context.git.check_url(spec.repository)
     except BackendError as error:

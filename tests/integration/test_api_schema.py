@@ -107,6 +107,7 @@ BEYOND_SCHEMA: dict[str, dict[str, str]] = {
     "POST /models/{model_id}/package": {
         "repository": "has an address that the operator allows",
         "builder": "names one of the operator's builders",
+        "validation_output": "is the answer to a validation input",
     },
     "POST /models/{model_id}/publish": {
         "cpu_request": "is at most cpu_limit",

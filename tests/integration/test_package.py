@@ -124,7 +124,7 @@ def test_a_failure_says_why_and_can_be_tried_again(
         assert not (running.home / "service" / "jobs" / job["id"]).exists()
 
 
-@pytest.mark.row("F291", "F292", "F293", "F294", "F295", "F299", "F300", "F301", "F303", "F304")
+@pytest.mark.row("F291", "F292", "F293", "F294", "F295", "F298", "F299", "F300", "F301", "F303", "F304")
 @pytest.mark.parametrize(
     ("change", "field"),
     [
@@ -142,6 +142,7 @@ def test_a_failure_says_why_and_can_be_tried_again(
         ({"registry_url": "https://example.org"}, "registry_url"),
         ({"dependencies": ""}, "dependencies"),
         ({"builder": "hammer"}, "builder"),
+        ({"validation_output": "8"}, "validation_output"),
         ({"colour": "red"}, "colour"),
     ],
 )

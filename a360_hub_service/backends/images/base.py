@@ -20,6 +20,15 @@ class BuildError(BackendError):
     """A package could not be made."""
 
 
+def without_runtime(base: object) -> BuildError:
+    """Return the error of a base image of a user's that models cannot be served on (F302)."""
+    return BuildError(
+        f"The base image {base} does not hold ONNX Runtime.",
+        hint="Install onnxruntime in it, or leave the field empty for the platform's own image.",
+        field="base_image",
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class ScriptForm:
     """What the form of a package says about its script, wherever the repository is.

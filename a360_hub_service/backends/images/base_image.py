@@ -34,11 +34,30 @@ from a360_hub_service.backends.images.serving import TIME, USER
 PYTHON = "3.11"
 GLIBC = "2.36"
 
-_PACKAGES = (
-    "base-files ca-certificates libbz2-1.0 libc-bin libc6 libcrypt1 libexpat1 libffi8 libgcc-s1 libgomp1 "
-    "liblzma5 libpython3.11-minimal libpython3.11-stdlib libsqlite3-0 libssl3 libstdc++6 libuuid1 "
-    "media-types netbase python3.11-minimal tzdata zlib1g"
+DEBIAN_PACKAGES = (
+    *(
+        "base-files",
+        "ca-certificates",
+        "libbz2-1.0",
+        "libc-bin",
+        "libc6",
+        "libcrypt1",
+        "libexpat1",
+        "libffi8",
+    ),
+    *("libgcc-s1", "libgomp1", "liblzma5", "libpython3.11-minimal", "libpython3.11-stdlib", "libsqlite3-0"),
+    *(
+        "libssl3",
+        "libstdc++6",
+        "libuuid1",
+        "media-types",
+        "netbase",
+        "python3.11-minimal",
+        "tzdata",
+        "zlib1g",
+    ),
 )
+"""What the base image is made of."""
 RECIPE = "2"
 
 # Nothing here is used by a served model; what is left has no shell and no way to install anything.
@@ -230,7 +249,7 @@ def debian_packages(cache: Path) -> Iterator[list[Path]]:
             *(part for key, value in options.items() for part in ("-o", f"{key}={value}")),
         ]
         _run(tied([*apt, "update"]), folder, "apt-get")
-        _run(tied([*apt, "download", *_PACKAGES.split()]), folder / "debs", "apt-get")
+        _run(tied([*apt, "download", *DEBIAN_PACKAGES]), folder / "debs", "apt-get")
         yield sorted((folder / "debs").glob("*.deb"))
 
 
