@@ -56,8 +56,12 @@ def test_a_package_holds_model_script_and_dependencies(running: ServiceProcess, 
     assert {"numpy", "onnxruntime"} <= site
     assert "sklearn" not in site
     log = delivery.log(job["id"])
-    for step in ("fetch", "check", "collect", "build"):
+    for step in ("fetch", "check", "collect", "build", "scan"):
         assert f"step {step}: " in log
+    # Nobody configured advisories, so nobody knows.
+    assert (package["scan"]["status"], package["scan"]["allowed"]) == ("unknown", True)
+    assert "Warning: it is unknown whether the package has vulnerabilities." in log
+    assert "No known vulnerability" not in log
     # Nothing is left of what was needed on the way.
     assert not list((running.home / "service" / "jobs").iterdir())
 

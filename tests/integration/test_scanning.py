@@ -1,6 +1,7 @@
 """The gate of packages: what stops them, what is unknown, what is accepted, and what they hold."""
 
 import hashlib
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
+from a360_hub_service.backends.images.base_image import obstacle
 from a360_hub_service.backends.scanners import Finding, Report, Severity
 from a360_hub_service.entities import Waiver
 from a360_hub_service.services import scanning
@@ -31,7 +33,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory, place: Path) -> Iterator[ServiceProcess]:
-    config = f"c.EmbeddedScanner.advisories = [{str(place)!r}]\nc.TrivyScanner.program = 'trivy'\n"
+    tracker = place.with_name("tracker.json")
+    state = {"status": "open", "urgency": "high"}
+    tracker.write_text(json.dumps({"openssl": {"CVE-2026-99": {"releases": {"bookworm": state}}}}))
+    config = f"c.EmbeddedScanner.advisories = {[str(place), str(tracker)]!r}\n"
     home = tmp_path_factory.mktemp("service")
     with delivery_service(home, config, env={"PATH": "/usr/bin:/bin"}) as service:
         yield service
@@ -85,7 +90,8 @@ def test_severe_vulnerabilities_stop_a_package_until_somebody_answers_for_them(
     assert package["scan"]["counts"] == counts
     assert (package["scan"]["status"], package["scan"]["allowed"]) == ("vulnerable", False)
     scan = newest(delivery, "/scan")
-    assert list(scan["sources"]) == ["the advisories in all.zip"]
+    assert list(scan["sources"]) == ["the advisories in all.zip", "Debian's security tracker"]
+    assert scan["unchecked"] == []
     with service.client("engineer") as client:
         pages, cursor = [], None
         while cursor is not None or not pages:
@@ -174,6 +180,27 @@ def test_the_bill_of_materials_names_all_that_a_package_holds(delivery: Delivery
     assert parts["script/predict.py"]["type"] == "file"
 
 
+@pytest.mark.long
+@pytest.mark.row("F247", "F308")
+@pytest.mark.skipif(bool(obstacle()), reason=obstacle() or "-")
+def test_what_is_wrong_with_the_base_stops_an_image_and_leaves_nothing(
+    running: ServiceProcess, tmp_path: Path, place: Path
+) -> None:
+    delivery = Delivery(running, tmp_path).approve()
+    write_osv(place, record("GHSA-3", "django"))
+    job = delivery.package(builder="oci")
+    assert job["status"] == "failed"
+    assert "that stop it (1 high). libssl3 3." in job["error"]
+    assert "CVE-2026-99, high, no fixed version is known." in job["error"]
+    assert "a newer base image" in job["hint"]
+    assert not (running.home / "packages" / newest(delivery)["id"]).exists()
+    bill = newest(delivery, "/sbom")
+    assert bill["metadata"]["component"]["type"] == "container"
+    kinds = {each["purl"].partition("@")[0] for each in bill["components"] if "purl" in each}
+    assert {"pkg:deb/debian/libssl3", "pkg:deb/debian/python3.11-minimal", "pkg:pypi/numpy"} <= kinds
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(json.dumps(bill)) is None
+
+
 @pytest.mark.row("F247")
 def test_advisories_that_cannot_be_read_stop_a_package(
     running: ServiceProcess, tmp_path: Path, place: Path
@@ -216,6 +243,7 @@ def test_only_administrators_give_waivers(running: ServiceProcess) -> None:
         assert waive(running, user).status_code == 403
 
 
+@pytest.mark.long
 @pytest.mark.row("F247")
 def test_what_was_not_checked_is_unknown_and_an_operator_may_stop_it(
     tmp_path: Path,
