@@ -15,7 +15,7 @@ from urllib.parse import urlparse
 from sqlalchemy import select
 from tornado.httpserver import HTTPServer
 from tornado.web import Application as TornadoApplication
-from traitlets import Bool, Dict, Float, Int, List, Unicode, default
+from traitlets import Bool, CaselessStrEnum, Dict, Float, Int, List, Unicode, default
 from traitlets.config import Application
 
 from .api import garbage
@@ -30,6 +30,7 @@ from .api.tending import watch as tend_endpoints
 from .backends.git import GitSource
 from .backends.images.base import ImageBuilder, builder_class
 from .backends.registries import Registry
+from .backends.scanners import Severity, scanner_class
 from .backends.storage import StorageFactory
 from .backends.targets.base import Target, target_class
 from .backends.targets.gateway import Gateway
@@ -95,6 +96,19 @@ class A360HubService(Application):
     )
     builders = List(
         Unicode(), ["oci", "docker", "bundle"], help="Package builders to offer, preferred ones first."
+    ).tag(config=True)
+    scanners = List(
+        Unicode(),
+        ["trivy", "embedded"],
+        help="Scanners of packages: the first that is set up and works is used.",
+    ).tag(config=True)
+    scan_stops = List(
+        CaselessStrEnum([each.value for each in Severity if each != Severity.UNKNOWN]),
+        ["high", "critical"],
+        help="Severities of known vulnerabilities that stop a package.",
+    ).tag(config=True)
+    scan_unknown = CaselessStrEnum(
+        ["warn", "stop"], "warn", help="What to do with a package of which something could not be checked."
     ).tag(config=True)
     targets = List(Unicode(), ["process", "docker"], help="Publishing targets to offer.").tag(config=True)
     default_builder = Unicode(
@@ -171,6 +185,8 @@ class A360HubService(Application):
             max_upload_bytes=self.max_upload_bytes,
             run_lease_seconds=self.run_lease_seconds,
             tend_seconds=self.tend_seconds,
+            scan_stops=frozenset(self.scan_stops),
+            scan_unknown=self.scan_unknown,
         )
         database = Database(self.database_url, pool_size=self.threads)
         secrets = Secrets.from_file(Path(self.secret_keys_file))
@@ -193,6 +209,7 @@ class A360HubService(Application):
             git=GitSource(parent=self),
             builders={builder.name: builder for builder in builders},
             targets={target.name: target for target in targets},
+            scanners=[scanner_class(name)(parent=self, home=self.home) for name in self.scanners],
         )
 
     def make_web(self, context: Context, identity: IdentityProvider) -> tuple[Web, TornadoApplication]:

@@ -42,6 +42,8 @@ class Action(StrEnum):
     MODEL_REVIEW = "model:review"
     MODEL_PACKAGE = "model:package"
     MODEL_PUBLISH = "model:publish"
+    WAIVERS_LIST = "waivers:list"
+    WAIVERS_MANAGE = "waivers:manage"
     JOB_CANCEL = "job:cancel"
     MONITORING_VIEW = "monitoring:view"
 
@@ -81,6 +83,8 @@ POLICY: Mapping[Action, Rule] = MappingProxyType(
         Action.MODEL_REVIEW: Rule(_DS, in_project=True),
         Action.MODEL_PACKAGE: Rule(_TEAM, in_project=True),
         Action.MODEL_PUBLISH: Rule(_TEAM, in_project=True),
+        Action.WAIVERS_LIST: Rule(frozenset(Role)),
+        Action.WAIVERS_MANAGE: Rule(_ADMIN),
         Action.JOB_CANCEL: Rule(_TEAM, in_project=True),
         Action.MONITORING_VIEW: Rule(_TEAM, in_project=True),
     }

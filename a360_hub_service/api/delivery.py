@@ -15,6 +15,7 @@ from ..errors import NotFound
 from ..policy import Action
 from ..services import endpoints, jobs, keys, packaging, publishing
 from ..services.keys import KeySpec
+from .gates import ScanSummary, summaries
 from .jobs import JobView
 from .routing import AsyncCall, Call, Form, Page, View
 from .scope import authorise
@@ -162,6 +163,7 @@ class PackageView(View):
     job_id: str | None = None
     error: str | None = None
     hint: str | None = None
+    scan: ScanSummary | None = Field(None, description="Nothing as long as it was not scanned.")
     created_by: str
     created_at: datetime
 
@@ -235,8 +237,10 @@ class BackendView(View):
 def package_views(session: Session, model_id: str, packages: Sequence[Package]) -> list[PackageView]:
     """Packages of a model, each with the job that makes it."""
     made_by = jobs.newest_of(session, model_id, [package.id for package in packages])
+    scans = summaries(session, [package.id for package in packages])
     views = [PackageView.model_validate(package) for package in packages]
     for view in views:
+        view.scan = scans.get(view.id)
         view.slug = view.form.pop("slug", "")
         if job := made_by.get(view.id):
             view.job_id, view.error, view.hint = job.id, job.error, job.hint

@@ -85,7 +85,8 @@ def _responses(route: Route, refs: dict[Any, Any]) -> dict[str, Any]:
     if route.returns:
         success["content"] = {"application/json": {"schema": refs[route.returns, "serialization"]}}
     if route.stream:
-        success.setdefault("content", {})[route.stream] = {"schema": {"type": "string"}}
+        kind = "object" if route.stream.endswith("+json") else "string"
+        success.setdefault("content", {})[route.stream] = {"schema": {"type": kind}}
     responses: dict[str, Any] = {str(status): success for status in (route.status, *route.also)}
     problem = {"application/problem+json": {"schema": refs[Problem, "serialization"]}}
     errors = ERRORS

@@ -7,6 +7,7 @@ from . import projects as p
 from . import workspaces as w
 from .routes_data import CREDENTIALS, DATA, DATA_SOURCES, VERSIONS
 from .routes_delivery import DELIVERY, JOBS
+from .routes_gates import GATES
 from .routes_models import EXPERIMENTS, MODELS, REVIEWS, RUNS
 from .routing import Page, PageQuery, Route
 
@@ -114,5 +115,6 @@ ROUTES: list[Route] = [
     *REVIEWS,
     *WORKSPACES,
     *DELIVERY,
+    *GATES,
     *JOBS,
 ]

@@ -58,6 +58,7 @@ _FINDERS: dict[str, tuple[type[Any], Any]] = {
     "job_id": (e.Job, lambda s, x: _model_project(s, x.model_id)),
     "workspace_id": (e.Workspace, lambda s, x: x.project_id),
     "credential_id": (e.Credential, lambda s, x: None),
+    "waiver_id": (e.Waiver, lambda s, x: None),
 }
 
 

@@ -2,6 +2,7 @@
 
 from .base import Base, new_id, utcnow
 from .delivery import Endpoint, EndpointKey, Job, JobEvent, Package
+from .gates import PackageScan, ScanFinding, Waiver
 from .models import Artifact, Experiment, Model, ModelEvent, Run
 from .people import GroupRole, User
 from .projects import Collaborator, Credential, DataRepo, Project
@@ -27,9 +28,12 @@ __all__ = [
     "Model",
     "ModelEvent",
     "Package",
+    "PackageScan",
     "Project",
     "Run",
+    "ScanFinding",
     "User",
+    "Waiver",
     "Workspace",
     "new_id",
     "utcnow",

@@ -1,6 +1,6 @@
 """What use cases are handed: the caller, the settings of the operator, and everything outside the service."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +11,7 @@ from ..policy import Role
 if TYPE_CHECKING:
     from ..backends.git.base import CodeSource
     from ..backends.images.base import ImageBuilder
+    from ..backends.scanners.base import Scanner
     from ..backends.storage.base import StorageFactory
     from ..backends.targets.base import Target
     from ..hub.client import HubClient
@@ -49,6 +50,10 @@ class Settings:
         How long a run may be without a heartbeat.
     tend_seconds
         How long the service waits before it looks after endpoints again.
+    scan_stops
+        Severities of findings that stop a package, in lower case.
+    scan_unknown
+        What becomes of a package about which something is unknown: ``warn`` or ``stop``.
     """
 
     home: Path
@@ -60,6 +65,8 @@ class Settings:
     max_upload_bytes: int = 5 * 1024**3
     run_lease_seconds: int = 180
     tend_seconds: float = 30.0
+    scan_stops: frozenset[str] = frozenset({"high", "critical"})
+    scan_unknown: str = "warn"
 
 
 @dataclass(slots=True)
@@ -75,3 +82,4 @@ class Context:
     git: "CodeSource"
     builders: "Mapping[str, ImageBuilder]" = field(default_factory=dict)
     targets: "Mapping[str, Target]" = field(default_factory=dict)
+    scanners: "Sequence[Scanner]" = ()

@@ -19,7 +19,7 @@ from ..entities import Artifact, DataRepo, Experiment, Job, Model, Package, Proj
 from ..errors import Conflict, FieldError, Invalid
 from ..jobs.work import Failure, JobKind, Step, Work
 from ..lifecycle import Command
-from . import certificates, jobs
+from . import certificates, jobs, scanning
 from .context import Actor, Context
 from .endpoints import endpoint_of
 from .models import FINAL_RUN_ARTIFACT, transition
@@ -58,6 +58,12 @@ def request(session: Session, context: Context, actor: Actor, model: Model, spec
     jobs.refuse_second(session, model)
     transition(session, model, Command.PACKAGE, actor.name)
     builder = choose_builder(context, spec.builder)
+    if spec.validation_output and not spec.validation_input:
+        raise Invalid.field(
+            "validation_output",
+            "there is no validation input it could be the answer to",
+            hint="Give a validation input too, or leave the output out.",
+        )
     try:
         context.git.check_url(spec.repository)
     except BackendError as error:
@@ -261,6 +267,11 @@ def _build(work: Work) -> None:
         row.lock_sha256 = built.lock_sha256 or None
 
 
+def _scan(work: Work) -> None:
+    package = _package(work)
+    scanning.scan(work, package, choose_builder(work.context, package.builder))
+
+
 def _manifest(work: Work) -> dict[str, object]:
     """What the package says about the model."""
     with work.context.database.session(write=False) as session:
@@ -312,6 +323,7 @@ PACKAGE = JobKind(
         Step("check", "Checking the script", _check),
         Step("collect", "Collecting the model and its artifacts", _collect),
         Step("build", "Resolving dependencies, assembling and validating the package", _build),
+        Step("scan", "Scanning the package", _scan),
     ),
     succeed=_succeed,
     fail=_fail,

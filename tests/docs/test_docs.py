@@ -15,6 +15,8 @@ from a360_hub_service.app import A360HubService
 from a360_hub_service.backends.git.source import GitSource
 from a360_hub_service.backends.images.oci import OciBuilder
 from a360_hub_service.backends.registries import Registry
+from a360_hub_service.backends.scanners.embedded import EmbeddedScanner
+from a360_hub_service.backends.scanners.trivy import TrivyScanner
 from a360_hub_service.backends.targets.gateway import Gateway
 from a360_hub_service.cli import _parser
 from a360_hub_service.jobs.engine import JobEngine
@@ -23,7 +25,7 @@ from spawner_profiles.catalogue import catalogue
 from tests.support.samples import DOCUMENTS, ROOT, samples
 
 CONFIGURABLE: list[type[LoggingConfigurable]] = [
-    A360HubService, GitSource, Gateway, JobEngine, OciBuilder, Registry,
+    A360HubService, EmbeddedScanner, GitSource, Gateway, JobEngine, OciBuilder, Registry, TrivyScanner,
 ]  # fmt: skip
 OPERATORS = ROOT / "docs" / "operators.md"
 names = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

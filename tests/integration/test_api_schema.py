@@ -107,12 +107,14 @@ BEYOND_SCHEMA: dict[str, dict[str, str]] = {
     "POST /models/{model_id}/package": {
         "repository": "has an address that the operator allows",
         "builder": "names one of the operator's builders",
+        "validation_output": "is the answer to a validation input",
     },
     "POST /models/{model_id}/publish": {
         "cpu_request": "is at most cpu_limit",
         "memory_request": "is at most memory_limit",
         "target": "names one of the operator's targets",
     },
+    "POST /waivers": {"until": "is a day within a year"},
 }
 """What a schema cannot say: operation -> field of the problem -> why a valid request may get a 422 for it."""
 
@@ -202,6 +204,8 @@ NOT_THE_SCIENTISTS = {
     "POST /models/{model_id}/publish": "takes a package, which test_publish.py has",
     "POST /models/{model_id}/withdraw": "takes a published model, which test_publish.py has",
     "POST /jobs/{job_id}/cancel": "takes a job at work, which test_cancel.py has",
+    "POST /waivers": "takes the administrator",
+    "DELETE /waivers/{waiver_id}": "takes the administrator",
 }
 """What no request of the scientist's brings about, beside the credentials, which take the administrator."""
 
@@ -225,7 +229,7 @@ def tags(*names: str) -> list[str]:
         (
             "admin",
             [
-                *("--phases", "coverage,fuzzing", "--max-examples", "3", *tags("Credentials")),
+                *("--phases", "coverage,fuzzing", "--max-examples", "3", *tags("Credentials", "Waivers")),
                 *("--exclude-operation-id", "create_credential"),
             ],
         ),

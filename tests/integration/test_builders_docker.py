@@ -1,15 +1,18 @@
 """Container images: what is in them, how they run, and what is refused."""
 
 import dataclasses
+import hashlib
 import json
 import subprocess
+import sys
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from a360_hub_service.backends.images import BuildError, BuildRequest, BuiltPackage, builder_class
+from a360_hub_service.backends.images import BuildError, BuildRequest, BuiltPackage, base_image, builder_class
 from a360_hub_service.backends.images.base_image import ensure_base_image
 from a360_hub_service.backends.images.docker import DockerBuilder
 from tests.support import endpoints
@@ -87,8 +90,34 @@ def test_the_base_image_is_the_same_each_time(package_home: Path, image_reposito
     log: list[str] = []
     assert ensure_base_image(package_home, image_repository, log.append) == first
     assert log == []
-    assert ensure_base_image(package_home, image_repository, log.append, rebuild=True) == first
-    assert inspect(first)["Size"] < 60_000_000
+    # As `make base-image` does it: from today's packages, whatever is there.
+    program = [sys.executable, "-m", "a360_hub_service.backends.images.base_image"]
+    options = [f"--home={package_home}", f"--repository={image_repository}"]
+    again = subprocess.run([*program, *options], capture_output=True, text=True, check=True)
+    assert again.stdout.strip() == first
+    found = inspect(first)
+    assert found["Size"] < 60_000_000
+    assert found["Config"]["User"] == "65532:65532"
+
+
+@pytest.mark.row("F247", "F286", "F287")
+def test_an_image_tells_scanners_all_it_is_made_of(
+    image: BuiltPackage, builder: DockerBuilder, model_file: Path, tmp_path: Path
+) -> None:
+    slug = image.reference.partition(":")[0].rpartition("/")[2]
+    subject = builder.inspect(inspect(image.reference)["Config"]["Labels"]["a360.package"], slug, tmp_path)
+    found = subject.inventory
+    assert found.is_image
+    assert (found.release.id, found.release.codename) == ("debian", "bookworm")
+    assert {each.name for each in found.packages} == set(base_image.DEBIAN_PACKAGES)
+    (ssl,) = (each for each in found.packages if each.name == "libssl3")
+    assert ssl.source == "openssl"
+    assert {"numpy", "onnxruntime", "flask"} <= {each.name for each in found.distributions}
+    (model,) = (each for each in found.files if each.path == "artifacts/trained_model")
+    assert model.sha256 == hashlib.sha256(model_file.read_bytes()).hexdigest()
+    assert found.unread == ()
+    assert subject.archive
+    assert tarfile.is_tarfile(subject.archive())
 
 
 @pytest.mark.row("F297", "F298", "F308")
@@ -137,12 +166,34 @@ def test_a_base_image_of_the_users_is_built_on(
     request_for: Callable[..., BuildRequest],
     package_home: Path,
     image_repository: str,
+    tmp_path: Path,
 ) -> None:
     own = f"{image_repository}/own:1"
-    docker("tag", ensure_base_image(package_home, image_repository, print), own)
+    base = ensure_base_image(package_home, image_repository, print)
+    runtime = "/usr/lib/python3/dist-packages/onnxruntime/__init__.py"
+    write_files(tmp_path / "own", {"Dockerfile": f"FROM {base}\nCOPY Dockerfile {runtime}\n"})
+    docker("build", "-q", "-t", own, str(tmp_path / "own"))
     built = builder.build(request_for(base_image=own, validation_input=json.dumps(ROW)), print)
     # The program is the one the image's own Python names.
     assert inspect(built.reference)["Config"]["Entrypoint"][0] == "/usr/bin/python3"
+
+
+@pytest.mark.row("F302", "F308")
+def test_a_base_image_of_the_users_without_the_runtime_is_named(
+    builder: DockerBuilder,
+    request_for: Callable[..., BuildRequest],
+    package_home: Path,
+    image_repository: str,
+) -> None:
+    plain = f"{image_repository}/plain:1"
+    docker("tag", ensure_base_image(package_home, image_repository, print), plain)
+    with pytest.raises(BuildError, match="does not hold ONNX Runtime") as caught:
+        builder.build(request_for(base_image=plain), print)
+    assert caught.value.field == "base_image"
+    assert "Install onnxruntime" in caught.value.hint
+    # One of the operator's is taken as it is: ONNX Runtime is put on it.
+    builder.base_image = plain
+    assert builder.build(request_for(), print).size
 
 
 @pytest.mark.row("F301", "F308")

@@ -1,6 +1,7 @@
 """Images put together without an engine: what is in them, that they are the same each time."""
 
 import dataclasses
+import hashlib
 import json
 import os
 import signal
@@ -12,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from a360_hub_service.backends.images import BuildError, BuildRequest, BuiltPackage, builder_class
-from a360_hub_service.backends.images.base_image import ensure_base_layout, obstacle
+from a360_hub_service.backends.images import BuildError, BuildRequest, BuiltPackage, builder_class, stock
+from a360_hub_service.backends.images.base_image import DEBIAN_PACKAGES, ensure_base_layout, obstacle
 from a360_hub_service.backends.images.layout import machine
 from a360_hub_service.backends.images.oci import OciBuilder
 from a360_hub_service.backends.registries import Registry
@@ -69,6 +70,29 @@ def test_an_image_is_pushed_with_all_it_needs(
     assert found["config"]["Labels"]["a360.base"] == "serving"
     assert len(found["rootfs"]["diff_ids"]) == len(found["history"]) == 3
     assert temporary(Path(builder.home)) == []
+
+
+@pytest.mark.row("F247", "F286")
+def test_an_image_in_the_registry_tells_scanners_what_it_is_made_of(
+    pushed: BuiltPackage,
+    builder: OciBuilder,
+    model_file: Path,
+    registry_running: RegistryServer,
+    tmp_path: Path,
+) -> None:
+    labels = registry_running.config(pushed)["config"]["Labels"]
+    subject = builder.inspect(labels["a360.package"], labels["a360.slug"], tmp_path)
+    found = subject.inventory
+    assert {each.name for each in found.packages} == set(DEBIAN_PACKAGES)
+    assert {"numpy", "onnxruntime", "flask"} <= {each.name for each in found.distributions}
+    (model,) = (each for each in found.files if each.path == "artifacts/trained_model")
+    assert model.sha256 == hashlib.sha256(model_file.read_bytes()).hexdigest()
+    # Only the layer nobody else has is downloaded; a program that wants a file gets one.
+    assert len([path for path in tmp_path.iterdir() if not path.name.startswith(".")]) == 1
+    assert subject.archive
+    assert stock.of_archive(subject.archive(), tmp_path / "stock") == found
+    with pytest.raises(BuildError, match=r"The registry has no .* any more"):
+        builder.inspect("f" * 32, labels["a360.slug"], tmp_path)
 
 
 @pytest.mark.row("F287")
@@ -313,7 +337,9 @@ def test_a_package_for_another_python_is_not_validated_by_ours(
     assert entrypoint[0] == "/usr/local/bin/python3"
 
 
-def test_without_a_registry_images_are_archives(package_home: Path, request_for: Request) -> None:
+def test_without_a_registry_images_are_archives(
+    package_home: Path, request_for: Request, tmp_path: Path
+) -> None:
     builder = builder_class("oci")(home=str(package_home))
     assert builder.health().available
     assert not builder.health_unasked().available
@@ -321,6 +347,10 @@ def test_without_a_registry_images_are_archives(package_home: Path, request_for:
     request = request_for()
     built = builder.build(request, print)
     assert Path(built.reference).is_file()
+    assert "numpy" in {
+        each.name
+        for each in builder.inspect(request.package_id, request.slug, tmp_path).inventory.distributions
+    }
     assert builder.find(request.package_id, request.slug) == built
     assert builder.build(dataclasses.replace(request, package_id="d" * 32), print).size == built.size
     for package_id in (request.package_id, "d" * 32):

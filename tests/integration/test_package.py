@@ -56,8 +56,12 @@ def test_a_package_holds_model_script_and_dependencies(running: ServiceProcess, 
     assert {"numpy", "onnxruntime"} <= site
     assert "sklearn" not in site
     log = delivery.log(job["id"])
-    for step in ("fetch", "check", "collect", "build"):
+    for step in ("fetch", "check", "collect", "build", "scan"):
         assert f"step {step}: " in log
+    # Nobody configured advisories, so nobody knows.
+    assert (package["scan"]["status"], package["scan"]["allowed"]) == ("unknown", True)
+    assert "Warning: it is unknown whether the package has vulnerabilities." in log
+    assert "No known vulnerability" not in log
     # Nothing is left of what was needed on the way.
     assert not list((running.home / "service" / "jobs").iterdir())
 
@@ -124,7 +128,7 @@ def test_a_failure_says_why_and_can_be_tried_again(
         assert not (running.home / "service" / "jobs" / job["id"]).exists()
 
 
-@pytest.mark.row("F291", "F292", "F293", "F294", "F295", "F299", "F300", "F301", "F303", "F304")
+@pytest.mark.row("F291", "F292", "F293", "F294", "F295", "F298", "F299", "F300", "F301", "F303", "F304")
 @pytest.mark.parametrize(
     ("change", "field"),
     [
@@ -142,6 +146,7 @@ def test_a_failure_says_why_and_can_be_tried_again(
         ({"registry_url": "https://example.org"}, "registry_url"),
         ({"dependencies": ""}, "dependencies"),
         ({"builder": "hammer"}, "builder"),
+        ({"validation_output": "8"}, "validation_output"),
         ({"colour": "red"}, "colour"),
     ],
 )

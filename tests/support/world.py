@@ -2,7 +2,10 @@
 
 import itertools
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any
+
+from sqlalchemy.orm import Session
 
 from a360_hub_service.api.routing import Route
 from a360_hub_service.entities import (
@@ -12,6 +15,9 @@ from a360_hub_service.entities import (
     Job,
     JobEvent,
     Package,
+    PackageScan,
+    ScanFinding,
+    Waiver,
     Workspace,
 )
 from a360_hub_service.policy import Role
@@ -228,6 +234,7 @@ def _insert(service: ServiceProcess, project_id: str, model_id: str, run_id: str
         )
         events = [JobEvent(job_id=job.id, kind="log", step="build", message=f"line {n}") for n in range(3)]
         session.add_all([endpoint, *events])
+        waiver = _scan(session, package.id)
         for person in CAST:
             if person.member and not person.roles & WORKING:
                 session.add(Collaborator(project_id=project_id, user_name=person.name, added_by="scientist"))
@@ -235,9 +242,33 @@ def _insert(service: ServiceProcess, project_id: str, model_id: str, run_id: str
         ids = {
             "package_id": package.id,
             "job_id": job.id,
+            "waiver_id": waiver.id,
             "workspace_id": workspace.id,
             "endpoint_id": endpoint.id,
             "key_id": key.id,
         }
     database.close()
     return ids
+
+
+def _scan(session: Session, package_id: str) -> Waiver:
+    """A scan with a finding, and a waiver that accepts it."""
+    waiver = Waiver(advisory="CVE-2026-1", reason="For tests.", until=date.max, created_by="admin")
+    session.add(waiver)
+    session.flush()
+    counts = {"critical": 0, "high": 0, "medium": 0, "low": 0, "unknown": 0}
+    scan = PackageScan(
+        package_id=package_id, scanner="embedded", status="vulnerable", allowed=True, counts=counts, sbom="{}"
+    )
+    finding = ScanFinding(
+        package_id=package_id,
+        component="flask",
+        version="1",
+        ecosystem="PyPI",
+        advisory="CVE-2026-1",
+        severity="high",
+        score=7.5,
+        waiver_id=waiver.id,
+    )
+    session.add_all([scan, finding])
+    return waiver

@@ -32,6 +32,8 @@ MATRIX = {
     "model:review": {SCIENTIST},
     "model:package": {SCIENTIST, ENGINEER},
     "model:publish": {SCIENTIST, ENGINEER},
+    "waivers:list": {ADMIN, SCIENTIST, ENGINEER},
+    "waivers:manage": {ADMIN},
     "job:cancel": {SCIENTIST, ENGINEER},
     "monitoring:view": {SCIENTIST, ENGINEER},
 }

@@ -9,6 +9,7 @@ from traitlets import Instance, Unicode, default
 from traitlets.config import LoggingConfigurable
 
 from a360_hub_service.backends.base import BackendError, Health, Log, load_class
+from a360_hub_service.backends.images.inventory import Inventory, Subject
 from a360_hub_service.backends.registries import Registry
 
 ARTIFACT_NAMES = ("trained_model", "preprocessor", "baseline")
@@ -17,6 +18,15 @@ ARTIFACT_NAMES = ("trained_model", "preprocessor", "baseline")
 
 class BuildError(BackendError):
     """A package could not be made."""
+
+
+def without_runtime(base: object) -> BuildError:
+    """Return the error of a base image of a user's that models cannot be served on (F302)."""
+    return BuildError(
+        f"The base image {base} does not hold ONNX Runtime.",
+        hint="Install onnxruntime in it, or leave the field empty for the platform's own image.",
+        field="base_image",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +117,13 @@ class ImageBuilder(LoggingConfigurable):
     def remove(self, package_id: str, slug: str) -> None:
         """Delete the package. One that is not there is no error."""
         raise NotImplementedError
+
+    def inspect(self, package_id: str, slug: str, work: Path) -> Subject:
+        """Return what the finished package holds, for scanners; `work` is a folder for files on the way.
+
+        Of a builder that does not say, nothing can be checked. Raises `BuildError`.
+        """
+        return Subject(Inventory(unread=(f"what packages of the kind “{self.name}” hold",)))
 
 
 BUILDERS: dict[str, str] = {

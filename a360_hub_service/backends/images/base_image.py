@@ -34,11 +34,30 @@ from a360_hub_service.backends.images.serving import TIME, USER
 PYTHON = "3.11"
 GLIBC = "2.36"
 
-_PACKAGES = (
-    "base-files ca-certificates libbz2-1.0 libc-bin libc6 libcrypt1 libexpat1 libffi8 libgcc-s1 libgomp1 "
-    "liblzma5 libpython3.11-minimal libpython3.11-stdlib libsqlite3-0 libssl3 libstdc++6 libuuid1 "
-    "media-types netbase python3.11-minimal tzdata zlib1g"
+DEBIAN_PACKAGES = (
+    *(
+        "base-files",
+        "ca-certificates",
+        "libbz2-1.0",
+        "libc-bin",
+        "libc6",
+        "libcrypt1",
+        "libexpat1",
+        "libffi8",
+    ),
+    *("libgcc-s1", "libgomp1", "liblzma5", "libpython3.11-minimal", "libpython3.11-stdlib", "libsqlite3-0"),
+    *(
+        "libssl3",
+        "libstdc++6",
+        "libuuid1",
+        "media-types",
+        "netbase",
+        "python3.11-minimal",
+        "tzdata",
+        "zlib1g",
+    ),
 )
+"""What the base image is made of."""
 RECIPE = "2"
 
 # Nothing here is used by a served model; what is left has no shell and no way to install anything.
@@ -140,12 +159,17 @@ def ensure_base_image(home: Path, repository: str, log: Log, *, rebuild: bool = 
         return name
 
 
+def layout_folder(home: Path) -> Path:
+    """Return where the base image as an OCI layout is, once it was made."""
+    return home / "cache" / "base" / f"layout-{RECIPE}-{platform.machine()}"
+
+
 def ensure_base_layout(home: Path, log: Log, *, rebuild: bool = False) -> Path:
     """Return the folder of the base image as an OCI layout, made now when there is none. Raises `BuildError`.
 
     Takes no container engine. What was made last is used until `rebuild` asks for one from today's packages.
     """
-    folder = home / "cache" / "base" / f"layout-{RECIPE}-{platform.machine()}"
+    folder = layout_folder(home)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with file_lock(folder.parent / f".{folder.name}.lock"):
         remove_stale(folder.parent, f".{folder.name}-")
@@ -225,7 +249,7 @@ def debian_packages(cache: Path) -> Iterator[list[Path]]:
             *(part for key, value in options.items() for part in ("-o", f"{key}={value}")),
         ]
         _run(tied([*apt, "update"]), folder, "apt-get")
-        _run(tied([*apt, "download", *_PACKAGES.split()]), folder / "debs", "apt-get")
+        _run(tied([*apt, "download", *DEBIAN_PACKAGES]), folder / "debs", "apt-get")
         yield sorted((folder / "debs").glob("*.deb"))
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from a360_hub_service.backends.base import Log
 from a360_hub_service.backends.images import base_image
-from a360_hub_service.backends.images.base import BuildError
+from a360_hub_service.backends.images.base import BuildError, without_runtime
 from a360_hub_service.backends.images.contents import Contents, read_layers
 from a360_hub_service.backends.images.layers import LAYER
 from a360_hub_service.backends.images.layout import blob_file, machine, read_layout
@@ -99,11 +99,7 @@ def registry_base(
         raise BuildError(message, hint=_OTHER, field="base_image") from error
     program, python = _python(found, config, name)
     if needs_runtime and not found.has_runtime:
-        raise BuildError(
-            f"The base image {name} does not hold ONNX Runtime.",
-            hint="Install onnxruntime in it, or leave the field empty for the platform's own image.",
-            field="base_image",
-        )
+        raise without_runtime(name)
     return Base(config, layers, program, python, blobs, name)
 
 

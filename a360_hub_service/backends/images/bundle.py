@@ -15,6 +15,7 @@ from typing import ClassVar
 from traitlets import Float, Instance, Int, default
 
 from a360_hub_service.backends.base import Health, Log
+from a360_hub_service.backends.images import stock
 from a360_hub_service.backends.images.base import (
     ARTIFACT_NAMES,
     BuildError,
@@ -23,6 +24,7 @@ from a360_hub_service.backends.images.base import (
     ImageBuilder,
 )
 from a360_hub_service.backends.images.bytecode import compile_folder
+from a360_hub_service.backends.images.inventory import Subject
 from a360_hub_service.backends.images.requirements import read_requirements
 from a360_hub_service.backends.images.resolve import (
     PYTHON_VERSION,
@@ -164,6 +166,14 @@ class BundleBuilder(Assembler):
     def remove(self, package_id: str, slug: str) -> None:
         """Delete the bundle."""
         shutil.rmtree(self._folder(package_id), ignore_errors=True)
+
+    def inspect(self, package_id: str, slug: str, work: Path) -> Subject:
+        """Return what the bundle holds; the Python it will run in is not a part of it."""
+        folder = self._folder(package_id) / "package"
+        try:
+            return Subject(stock.of_folder(folder), folder=folder)
+        except OSError as error:
+            raise storage_error(error) from error
 
     def _folder(self, package_id: str) -> Path:
         if not package_id.isalnum():

@@ -25,15 +25,23 @@ from traitlets import Unicode
 from a360_hub_service.backends import interruption
 from a360_hub_service.backends.base import BackendError, Health, Log
 from a360_hub_service.backends.engine import engine, engine_health
-from a360_hub_service.backends.images import base_image, serving
-from a360_hub_service.backends.images.base import BuildError, BuildRequest, BuiltPackage
+from a360_hub_service.backends.images import base_image, serving, stock
+from a360_hub_service.backends.images.base import (
+    BuildError,
+    BuildRequest,
+    BuiltPackage,
+    without_runtime,
+)
 from a360_hub_service.backends.images.bundle import Assembler
+from a360_hub_service.backends.images.inventory import Subject
 from a360_hub_service.backends.images.resolve import Dependencies, PythonTarget, storage_error
 from a360_hub_service.backends.images.validate import Runner, check_package, took_too_long
 
+_PIECE = 1024 * 1024
 _PROBE = (
-    "import json, os, platform, sys; print(json.dumps([sys.executable, '%d.%d' % sys.version_info[:2], "
-    "platform.machine(), platform.libc_ver()[0], platform.libc_ver()[1]]))"
+    "import importlib.util, json, platform, sys; print(json.dumps([sys.executable, "
+    "'%d.%d' % sys.version_info[:2], platform.machine(), *platform.libc_ver(), "
+    "importlib.util.find_spec('onnxruntime') is not None]))"
 )
 
 
@@ -110,7 +118,11 @@ class DockerBuilder(Assembler):
                 )
                 message = f"The base image {name} cannot be had: {error.explanation or error}"
                 raise BuildError(message, hint=hint, field="base_image") from error
-        return (name, *_probe(client, name))
+        program, python, has_runtime = _probe(client, name)
+        # An operator may choose a base that holds Python alone, as ours does; ONNX Runtime is put on it.
+        if not has_runtime and name != self.base_image:
+            raise without_runtime(name)
+        return name, program, python
 
     def _dependencies_image(
         self, client: docker.DockerClient, base: str, dependencies: Dependencies, log: Log
@@ -182,6 +194,21 @@ class DockerBuilder(Assembler):
         with engine(BuildError) as client, contextlib.suppress(ImageNotFound):
             client.images.remove(self._name(package_id, slug), force=True)
 
+    def inspect(self, package_id: str, slug: str, work: Path) -> Subject:
+        """Return what the image holds, as the engine writes it into a file."""
+        archive = work / "image.tar"
+        try:
+            with engine(BuildError) as client, archive.open("wb") as file:
+                for piece in client.images.get(self._name(package_id, slug)).save(chunk_size=_PIECE):
+                    interruption.check()
+                    file.write(piece)
+            inventory = stock.of_archive(archive, Path(self.home, "cache", "stock"))
+        except ImageNotFound as error:
+            raise BuildError("The image is not there any more.", hint="Package again.") from error
+        except OSError as error:
+            raise storage_error(error) from error
+        return Subject(inventory, archive=lambda: archive)
+
     def _name(self, package_id: str, slug: str) -> str:
         return f"{self.repository}/{slug}:{serving.tag(package_id)}"
 
@@ -219,8 +246,8 @@ def _own_python() -> PythonTarget:
     )
 
 
-def _probe(client: docker.DockerClient, name: str) -> tuple[str, PythonTarget]:
-    """Ask an image of the user's which Python it has."""
+def _probe(client: docker.DockerClient, name: str) -> tuple[str, PythonTarget, bool]:
+    """Ask an image which Python it has, what wheels fit it, and whether ONNX Runtime is there."""
     try:
         container = client.containers.create(
             name, ["-c", _PROBE], entrypoint="python3", network_disabled=True, user=str(serving.USER)
@@ -231,14 +258,15 @@ def _probe(client: docker.DockerClient, name: str) -> tuple[str, PythonTarget]:
             answer = container.logs(stdout=True, stderr=False)
         finally:
             container.remove(force=True)
-        program, version, machine, libc, libc_version = json.loads(answer)
+        program, version, machine, libc, libc_version, has_runtime = json.loads(answer)
     except (docker.errors.APIError, ReadTimeout, NoAnswer, ValueError) as error:
         raise BuildError(
             f"The base image {name} has no Python 3 that can be run: {error}",
             hint="Choose an image with python3, or leave the field empty for the platform's own image.",
             field="base_image",
         ) from error
-    return program, PythonTarget(version, serving.wheel_platform(machine, libc, libc_version or "0.0"))
+    python = PythonTarget(version, serving.wheel_platform(machine, libc, libc_version or "0.0"))
+    return program, python, has_runtime
 
 
 def _dockerfile(base: str, program: str, labels: Mapping[str, str]) -> str:

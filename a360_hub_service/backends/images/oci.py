@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -11,10 +12,11 @@ from typing import Any, ClassVar
 from traitlets import Unicode, default
 
 from a360_hub_service.backends.base import Health, Log
-from a360_hub_service.backends.images import base_image, serving
+from a360_hub_service.backends.images import base_image, serving, stock
 from a360_hub_service.backends.images.base import BuildError, BuildRequest, BuiltPackage
 from a360_hub_service.backends.images.bases import Base, fetch_layer, own_base, registry_base
 from a360_hub_service.backends.images.bundle import Assembler, copy_tree
+from a360_hub_service.backends.images.inventory import Subject
 from a360_hub_service.backends.images.layers import Layer, write_layer
 from a360_hub_service.backends.images.layout import (
     MANIFEST,
@@ -251,16 +253,60 @@ class OciBuilder(Assembler):
             return None
         name = self.registry.name(slug, serving.tag(package_id))
         with self.registry.client(BuildError) as client:
-            found = client.manifest(name.repository, name.tag)
-            if found is None:
-                return None
-            manifest = json.loads(found[0])
-            config = client.document(name.repository, Descriptor.read(manifest["config"]))
-        labels = (json.loads(config).get("config") or {}).get("Labels") or {}
-        if labels.get("a360.package") != package_id:
+            image = self._pushed(client, name)
+        labels = (json.loads(image.config).get("config") or {}).get("Labels") or {} if image else {}
+        if image is None or labels.get("a360.package") != package_id:
             return None
-        image = Image(config, found[0], tuple(map(Descriptor.read, manifest["layers"])))
         return BuiltPackage(self.name, str(name), image.digest, image.size, labels.get("a360.lock", ""))
+
+    def _pushed(self, client: RegistryClient, name: ImageName) -> Image | None:
+        """Return an image of the registry, None when it is not there."""
+        found = client.manifest(name.repository, name.tag)
+        if found is None:
+            return None
+        manifest = json.loads(found[0])
+        config = client.document(name.repository, Descriptor.read(manifest["config"]))
+        return Image(config, found[0], tuple(map(Descriptor.read, manifest["layers"])))
+
+    def inspect(self, package_id: str, slug: str, work: Path) -> Subject:
+        """Return what the image holds; of a registry only layers are downloaded that are not known here."""
+        archive, known = self._folder(package_id) / _ARCHIVE, Path(self.home, "cache", "stock")
+        try:
+            if archive.exists():
+                return Subject(stock.of_archive(archive, known), archive=lambda: archive)
+            name = self.registry.name(slug, serving.tag(package_id))
+            with self.registry.client(BuildError) as client:
+                image = self._pushed(client, name)
+            if image is None:
+                raise BuildError(f"The registry has no {name} any more.", hint="Package again.")
+            facts = []
+            for diff_id, layer in zip(_diff_ids(image), image.layers, strict=True):
+                facts.append(stock.layer_facts(known, diff_id, self._any_file(name, layer, work)))
+            inventory = stock.of_layers(facts)
+        except OSError as error:
+            raise storage_error(error) from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise BuildError(f"The image cannot be read: {error}.", hint="Package again.") from error
+
+        def write() -> Path:
+            files = {layer.digest: self._any_file(name, layer, work)() for layer in image.layers}
+            write_archive(image, files, str(name), work / _ARCHIVE)
+            return work / _ARCHIVE
+
+        return Subject(inventory, archive=write)
+
+    def _any_file(self, name: ImageName, layer: Descriptor, work: Path) -> Callable[[], Path]:
+        """Return what gives the file of a layer: of the cache, of our base, or else from the registry."""
+
+        def find() -> Path:
+            layout = base_image.layout_folder(Path(self.home))
+            for blobs in (self._cache / "blobs", layout / "blobs" / "sha256"):
+                if (file := blob_file(blobs, layer.digest)).exists():
+                    return file
+            with self.registry.client(BuildError) as client:
+                return fetch_layer(client, name.repository, layer, work)
+
+        return find
 
     def remove(self, package_id: str, slug: str) -> None:
         """Delete the image, and what a build of it left that was killed."""
@@ -283,3 +329,7 @@ class OciBuilder(Assembler):
         if not package_id.isalnum():
             raise ValueError(f"{package_id!r} is not an id of a package.")
         return Path(self.home, "packages", package_id).absolute()
+
+
+def _diff_ids(image: Image) -> list[str]:
+    return list(json.loads(image.config)["rootfs"]["diff_ids"])
