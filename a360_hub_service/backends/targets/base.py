@@ -9,7 +9,7 @@ from traitlets.config import LoggingConfigurable
 from a360_hub_service.backends.base import Health, Log, load_class
 from a360_hub_service.backends.registries import Registry
 from a360_hub_service.backends.targets.gateway import Gateway
-from a360_hub_service.backends.targets.types import EndpointSpec, EndpointStatus, KeyRecord
+from a360_hub_service.backends.targets.types import EndpointSpec, EndpointStatus, KeyRecord, TargetError
 
 
 class Target(LoggingConfigurable):
@@ -19,6 +19,8 @@ class Target(LoggingConfigurable):
     description: ClassVar[str] = ""
     builders: ClassVar[tuple[str, ...]] = ()
     """Names of the builders whose packages this target can run."""
+    scales: ClassVar[bool] = False
+    """Does it add replicas by itself when there are many calls?"""
 
     home = Unicode(help="The state directory of the platform.").tag(config=True)
     start_timeout = Float(90.0, help="Seconds until a new endpoint must be ready.").tag(config=True)
@@ -31,6 +33,15 @@ class Target(LoggingConfigurable):
     @default("registry")
     def _registry(self) -> Registry:
         return Registry(parent=self)
+
+    def at(self, account: str) -> "Target":
+        """Return this target with the deployment target of this identifier, itself for "".
+
+        Raises `TargetError` unless it takes its place from deployment targets.
+        """
+        if account:
+            raise TargetError(f"The target {self.name} runs on no deployment target.", field="target")
+        return self
 
     def health(self) -> Health:
         """Say whether endpoints can run here now."""
@@ -72,6 +83,7 @@ class Target(LoggingConfigurable):
 TARGETS: dict[str, str] = {
     "process": "a360_hub_service.backends.targets.process.ProcessTarget",
     "docker": "a360_hub_service.backends.targets.docker.DockerTarget",
+    "kubernetes": "a360_hub_service.backends.targets.kubernetes.KubernetesTarget",
 }
 
 
