@@ -41,6 +41,7 @@ from .policy import Role
 from .secrets import Secrets, SecretsError
 from .services import endpoints
 from .services.context import Context, Settings
+from .services.deployment_targets import account_reader
 from .services.registries import login_reader
 
 log = logging.getLogger("a360")
@@ -93,7 +94,9 @@ class A360HubService(Application):
     builders = List(
         Unicode(), ["oci", "docker", "bundle"], help="Package builders to offer, preferred ones first."
     ).tag(config=True)
-    targets = List(Unicode(), ["process", "docker"], help="Publishing targets to offer.").tag(config=True)
+    targets = List(Unicode(), ["process", "docker", "kubernetes"], help="Publishing targets to offer.").tag(
+        config=True
+    )
     default_builder = Unicode(
         help="The builder of forms that name none; the first that works when empty."
     ).tag(config=True)
@@ -176,7 +179,13 @@ class A360HubService(Application):
             builder_class(name)(parent=self, home=self.home, registry=registry) for name in self.builders
         ]
         targets: list[Target] = [
-            target_class(name)(parent=self, home=self.home, gateway=gateway, registry=registry)
+            target_class(name)(
+                parent=self,
+                home=self.home,
+                gateway=gateway,
+                registry=registry,
+                read_account=account_reader(database, secrets),
+            )
             for name in self.targets
         ]
         return Context(

@@ -94,9 +94,10 @@ def live_status(context: Context, endpoint: Endpoint) -> Live:
     """What runs of an endpoint now, not older than a second."""
     if endpoint.desired != RUNNING:
         return Live(WITHDRAWN)
-    target = context.targets.get(endpoint.target)
-    if target is None:
-        return Live(UNKNOWN, message=f"The target “{endpoint.target}” is not configured any more.")
+    try:
+        target = target_of(context, endpoint)
+    except Unavailable as error:
+        return Live(UNKNOWN, message=error.detail)
     return _statuses.get(target, endpoint.slug)
 
 
@@ -134,7 +135,7 @@ def target_of(context: Context, endpoint: Endpoint) -> Target:
             f"The target “{endpoint.target}” is not configured any more.",
             hint="Ask the operator to put it back; what runs there cannot be reached without it.",
         )
-    return target
+    return target.at(endpoint.deployment_target_id or "")
 
 
 def spec_of(context: Context, endpoint: Endpoint) -> EndpointSpec:
@@ -152,6 +153,8 @@ def spec_of(context: Context, endpoint: Endpoint) -> EndpointSpec:
         memory_limit=form["memory_limit"],
         environment=environment,
         labels={"a360.model": endpoint.model_id, "a360.endpoint": endpoint.id},
+        max_replicas=form.get("max_replicas") or 0,
+        project=endpoint.model.project.slug,
     )
 
 
@@ -179,7 +182,8 @@ def restore(context: Context) -> None:
 
     Endpoints the database does not know are reported and left alone: they may be another platform's.
     """
-    for target in context.targets.values():
+    targets = _all_targets(context)
+    for target in targets:
         try:
             target.restore(_logger_of(target.name))
         except Exception:
@@ -187,25 +191,36 @@ def restore(context: Context) -> None:
     with context.database.session(write=False) as session:
         busy = select(Job.model_id).where(Job.status.in_(ACTIVE))
         rows = session.execute(
-            select(Endpoint.id, Endpoint.slug, Endpoint.target)
+            select(Endpoint.id, Endpoint.slug, Endpoint.target, Endpoint.deployment_target_id)
             .where(Endpoint.desired == RUNNING, Endpoint.model_id.not_in(busy))
             .order_by(Endpoint.id)
         )
-        wanted = [(row.id, row.slug, row.target) for row in rows]
+        wanted = [(row.id, row.slug, row.target, row.deployment_target_id or "") for row in rows]
         known = set(session.scalars(select(Endpoint.slug)))
-    for endpoint_id, slug, name in wanted:
+    for endpoint_id, slug, name, account in wanted:
         try:
-            _restore_one(context, endpoint_id, slug, name)
+            _restore_one(context, endpoint_id, slug, name, account)
         except Exception:
             log.exception("the endpoint %s could not be restored", slug)
-    _report_unknown(context, known)
+    _report_unknown(targets, known)
 
 
-def _restore_one(context: Context, endpoint_id: str, slug: str, target_name: str) -> None:
+def _all_targets(context: Context) -> list[Target]:
+    """The operator's targets, and those on the deployment targets where something is to run."""
+    query = select(Endpoint.target, Endpoint.deployment_target_id).distinct()
+    query = query.where(Endpoint.desired == RUNNING, Endpoint.deployment_target_id.is_not(None))
+    with context.database.session(write=False) as session:
+        used = [(row.target, row.deployment_target_id) for row in session.execute(query)]
+    bound = [context.targets[name].at(account) for name, account in used if name in context.targets]
+    return [*context.targets.values(), *bound]
+
+
+def _restore_one(context: Context, endpoint_id: str, slug: str, target_name: str, account: str) -> None:
     target = context.targets.get(target_name)
     if target is None:
         log.error("the endpoint %s is on the target %s, which is not configured", slug, target_name)
         return
+    target = target.at(account)
     status = target.status(slug)
     log.info("the endpoint %s is %s (%d of %d)", slug, status.status, status.ready_replicas, status.replicas)
     if status.status != "absent":
@@ -223,8 +238,8 @@ def _logger_of(name: str) -> Log:
     return write
 
 
-def _report_unknown(context: Context, known: set[str]) -> None:
-    for target in context.targets.values():
+def _report_unknown(targets: Sequence[Target], known: set[str]) -> None:
+    for target in targets:
         try:
             unknown = [slug for slug in target.slugs() if slug not in known]
         except Exception:

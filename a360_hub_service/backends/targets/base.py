@@ -1,9 +1,9 @@
 """What a place to run endpoints does."""
 
-from collections.abc import Sequence
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
-from traitlets import Float, Instance, Unicode, default
+from traitlets import Callable, Float, Instance, Unicode, default
 from traitlets.config import LoggingConfigurable
 
 from a360_hub_service.backends.base import Health, Log, load_class
@@ -27,12 +27,24 @@ class Target(LoggingConfigurable):
     drain_timeout = Float(30.0, help="Seconds calls in progress may take when replicas stop.").tag(
         config=True
     )
+    read_account = Callable(
+        None,
+        allow_none=True,
+        help="Returns secret input and settings of a deployment target; from the application.",
+    )
     gateway = Instance(Gateway, help="Where calls enter; handed over by the application.")
     registry = Instance(Registry, help="The registry of images; handed over by the application.")
 
     @default("registry")
     def _registry(self) -> Registry:
         return Registry(parent=self)
+
+    def account_inputs(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Check the inputs of a deployment target; return them made plain, with what was found in them.
+
+        Raises `TargetError` whose field names the input.
+        """
+        raise TargetError(f"The target {self.name} runs on no deployment target.")
 
     def at(self, account: str) -> "Target":
         """Return this target with the deployment target of this identifier, itself for "".

@@ -106,7 +106,8 @@ def deployment(place: Place, workload: Workload, annotations: Mapping[str, str])
         "metadata": place.metadata(**{names.REVISION: workload.revision, **annotations}),
         "spec": {
             "replicas": workload.replicas,
-            "revisionHistoryLimit": 1,
+            # The version before comes back by its Secret, not by what the cluster remembers.
+            "revisionHistoryLimit": 0,
             # Longer than anybody waits for pods: who waits says why in better words.
             "progressDeadlineSeconds": workload.start_seconds + 600,
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
@@ -238,6 +239,22 @@ def resources(workload: Workload) -> Manifest:
 def cores(value: float) -> str:
     """Return cores as a quantity: whole thousandths, at least one."""
     return f"{max(1, round(value * 1000))}m"
+
+
+def in_words(found: Mapping[str, Mapping[str, str]]) -> str:
+    """Return limits as people read them; clusters write quantities in a way of their own."""
+    limits = found.get("limits", {})
+    words = [f"CPU limit {limits['cpu']}"] if "cpu" in limits else []
+    words += [f"memory limit {in_gigabytes(limits['memory'])}"] if "memory" in limits else []
+    return f"{', '.join(words) or 'none asked for'} (Kubernetes)."
+
+
+def in_gigabytes(quantity: str) -> str:
+    """Return a quantity of bytes (``300M``, ``1Gi``) in GB, as it is when it has another form."""
+    powers = {"": 1e0, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
+    digits = quantity.rstrip("kKMGTi")
+    unit = quantity[len(digits) :]
+    return f"{int(digits) * powers[unit] / 1e9:g} GB" if digits.isdigit() and unit in powers else quantity
 
 
 def service(place: Place) -> Manifest:

@@ -47,9 +47,11 @@ class Rollout:
             deployment = self._cluster.get("Deployment", self._place.name, self._place.namespace)
             if deployment is None:
                 raise TargetError("Somebody deleted the endpoint in the cluster.", hint="Publish it again.")
-            pods = pods_of(self._cluster, self._place, self._revision)
+            everything = pods_of(self._cluster, self._place)
+            pods = [pod for pod in everything if pod["metadata"]["labels"][names.REVISION] == self._revision]
             self._tell_ready(deployment, pods)
-            if _is_done(deployment):
+            # Those that are being stopped answer for a while, so until they are gone calls may meet them.
+            if _is_done(deployment) and len(pods) == len(everything):
                 return
             found = self._troubles(deployment, pods)
             final = next(((pod, trouble) for pod, trouble in found if trouble.final), None)

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 
-from traitlets import Bool, Callable, Dict, Enum, Float, Int, List, TraitError, Unicode, validate
+from traitlets import Bool, Dict, Enum, Float, Int, List, TraitError, Unicode, validate
 
 from a360_hub_service.backends.targets.base import Target
 from a360_hub_service.backends.targets.kubernetes.exposure import WAYS, Exposure
@@ -19,11 +19,6 @@ class KubernetesSettings(Target):
         "", help="File that says which cluster is meant; empty: the one the service runs in."
     ).tag(config=True)
     account = Unicode(help="The deployment target whose cluster is meant; set by the application.")
-    read_account = Callable(
-        None,
-        allow_none=True,
-        help="Returns kubeconfig and settings of a deployment target; from the application.",
-    )
     platform = Unicode(
         "a360", help="Name of this installation: a label of all it makes, and first part of namespaces."
     ).tag(config=True)

@@ -61,6 +61,26 @@ class KubernetesTarget(KubernetesSettings):
         self._cluster: tuple[str, Cluster, Exposure] | None = None
         self._new_keys: dict[str, str] = {}
 
+    def account_inputs(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Check a deployment target; its kubeconfig comes back without what clusters no longer know (C15)."""
+        try:
+            found = kubeconfig.read(str(inputs.get("kubeconfig") or ""), self.rules)
+        except KubeconfigError as error:
+            raise TargetError(str(error), hint=error.hint, field="kubeconfig") from error
+        exposure = Exposure.of(inputs)
+        needed = {"ingress": ("host",), "http_route": ("host", "parent")}.get(exposure.way, ())
+        for name in needed:
+            if not getattr(exposure, name):
+                raise TargetError(f"is required where calls come by {exposure.way}", field=name)
+        return {
+            **inputs,
+            "expose": exposure.way,
+            "kubeconfig": found.text,
+            "server": found.access.server,
+            "cluster": found.cluster,
+            "notes": list(found.notes),
+        }
+
     def at(self, account: str) -> "KubernetesTarget":
         """Return this target on the cluster of a deployment target."""
         if not account:
@@ -96,7 +116,10 @@ class KubernetesTarget(KubernetesSettings):
     def _access(self) -> tuple[str, Exposure]:
         if self.account:
             assert self.read_account is not None
-            text, settings = self.read_account(self.account)
+            try:
+                text, settings = self.read_account(self.account)
+            except BackendError as error:
+                raise TargetError(error.message, hint=error.hint) from error
             return text, Exposure.of(settings)
         if not self.kubeconfig:
             return "", self.own_exposure
@@ -178,7 +201,7 @@ class KubernetesTarget(KubernetesSettings):
             replicas=wanted,
             ready_replicas=min(ready, wanted),
             items=items,
-            limits=f"{_in_words(container.get('resources', {}))} (Kubernetes).",
+            limits=manifests.in_words(container.get("resources", {})),
             package=str(container["image"]),
             message=next((item.message for item in items if item.message), ""),
         )
@@ -254,7 +277,7 @@ class KubernetesTarget(KubernetesSettings):
             wanted = self._wanted(objects, exposure, spec)
             objects.log(f"Starting {spec.replicas} replica{'s' * (spec.replicas != 1)} of {spec.slug}.")
             objects.apply(wanted, workload, spec)
-        objects.log(f"Limits: {_in_words(manifests.resources(workload))} (Kubernetes).")
+        objects.log(f"Limits: {manifests.in_words(manifests.resources(workload))}")
         rollout.Rollout(objects.cluster, place, revision, objects.log).wait(self.start_timeout)
         service = objects.cluster.get("Service", place.name, place.namespace)
         assert service is not None
@@ -374,11 +397,3 @@ def _replica(pod: Manifest) -> ReplicaStatus:
         restarts=restarts_of(pod),
         message="" if ready else trouble.words if trouble else "starting",
     )
-
-
-def _in_words(resources: Mapping[str, Mapping[str, str]]) -> str:
-    limits = resources.get("limits", {})
-    words = [f"CPU limit {limits['cpu']}"] if "cpu" in limits else []
-    if memory := str(limits.get("memory", "")):
-        words.append(f"memory limit {f'{int(memory) / 1e9:g} GB' if memory.isdigit() else memory}")
-    return ", ".join(words) or "none asked for"

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from a360_hub_service.backends.targets.kubernetes.manifests import in_gigabytes
+
 Manifest = dict[str, Any]
 
 _SHOWN = 400
@@ -116,7 +118,7 @@ def _unschedulable(message: str) -> Trouble:
 def _memory_limit(pod: Manifest) -> str:
     for container in pod.get("spec", {}).get("containers") or []:
         limit = (container.get("resources", {}).get("limits") or {}).get("memory", "")
-        return f"{int(limit) / 1e9:g} GB" if str(limit).isdigit() else str(limit)
+        return in_gigabytes(str(limit))
     return ""
 
 
