@@ -18,6 +18,7 @@ from a360_hub_service.backends.targets.kubernetes.checking import FLATTEN, Kubec
 from a360_hub_service.backends.targets.kubernetes.execs import Exec, read_exec
 
 LARGEST = 64 * 1024
+_DEEPEST = 20
 _PLACEHOLDER = re.compile(
     r"<[^<>]+>|^\$\{?\w+\}?$|^(REPLACE|CHANGE|YOUR)[-_ ].*|^x{3,}$|^\.{3}$", re.IGNORECASE
 )
@@ -101,9 +102,7 @@ def _document(text: str) -> dict[str, Any]:
     if len(text.encode("utf-8", "replace")) > LARGEST:
         raise KubeconfigError("", f"The kubeconfig is larger than {LARGEST // 1024} KiB.")
     try:
-        # Aliases make much of little, and no kubeconfig needs them.
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
-            raise KubeconfigError("", "The kubeconfig holds YAML aliases (*name).", "Write the values out.")
+        _refuse_tricks(text)
         document = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         if isinstance(error, KubeconfigError):
@@ -117,6 +116,17 @@ def _document(text: str) -> dict[str, Any]:
         if not place.endswith("-data") and _PLACEHOLDER.search(value):
             raise KubeconfigError(place, "is still the template's placeholder", "Fill in the real value.")
     return document
+
+
+def _refuse_tricks(text: str) -> None:
+    """See that reading a text takes no longer than its size: no aliases, and no deep nesting."""
+    depth = 0
+    for event in yaml.parse(text, yaml.SafeLoader):
+        if isinstance(event, yaml.AliasEvent):
+            raise KubeconfigError("", "The kubeconfig holds YAML aliases (*name).", "Write the values out.")
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > _DEEPEST:
+            raise KubeconfigError("", "The kubeconfig is nested too deeply.", "Paste the whole file.")
 
 
 def _texts(value: Any, place: str) -> Iterator[tuple[str, str]]:
