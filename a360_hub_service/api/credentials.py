@@ -27,7 +27,7 @@ REGION = r"^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$"
 
 HOST = rf"^{_LABEL}(\.{_LABEL})*$"
 OBJECT = r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$"
-PARENT = r"^([a-z0-9][a-z0-9-]*/)?[a-z0-9]([a-z0-9.-]*[a-z0-9])?$"
+GATEWAY_REF = r"^([a-z0-9][a-z0-9-]*/)?[a-z0-9]([a-z0-9.-]*[a-z0-9])?$"
 
 
 class S3Inputs(Form):
@@ -60,7 +60,7 @@ class InputsEdit(d.DataSourceInputsEdit):
     expose: Literal["gateway", "ingress", "http_route"] = "gateway"
     ingress_class: str | None = Field(None, max_length=63, pattern=OBJECT)
     tls_secret: str | None = Field(None, max_length=253, pattern=OBJECT)
-    parent: str | None = Field(None, max_length=300, pattern=PARENT)
+    gateway_ref: str | None = Field(None, max_length=300, pattern=GATEWAY_REF)
 
 
 class OCIRegistryInputs(Form):
@@ -105,8 +105,8 @@ class KubernetesInputs(Form):
     tls_secret: str | None = Field(
         None, max_length=253, pattern=OBJECT, description="Secret with the certificate, in each namespace."
     )
-    parent: str | None = Field(
-        None, max_length=300, pattern=PARENT, description="Gateway of the Gateway API: namespace/name."
+    gateway_ref: str | None = Field(
+        None, max_length=300, pattern=GATEWAY_REF, description="Gateway of the Gateway API: namespace/name."
     )
 
 

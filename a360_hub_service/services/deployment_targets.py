@@ -19,7 +19,16 @@ KUBERNETES = "kubernetes"
 RUNS_ON: Mapping[str, str] = {KUBERNETES: "kubernetes"}
 """Which target of the operator runs what is published on a service."""
 SHOWN: Mapping[str, tuple[str, ...]] = {
-    KUBERNETES: ("server", "cluster", "expose", "host", "ingress_class", "tls_secret", "parent", "notes"),
+    KUBERNETES: (
+        "server",
+        "cluster",
+        "expose",
+        "host",
+        "ingress_class",
+        "tls_secret",
+        "gateway_ref",
+        "notes",
+    ),
 }
 SECRET: Mapping[str, tuple[str, ...]] = {KUBERNETES: ("kubeconfig",)}
 FOUND: Mapping[str, tuple[str, ...]] = {KUBERNETES: ("server", "cluster", "notes")}

@@ -136,7 +136,7 @@ def test_only_the_two_paths_of_an_endpoint_are_seen_from_outside() -> None:
     assert {match["path"]["type"] for match in route["spec"]["rules"][0]["matches"]} == {"Exact"}
     by_gateway = Exposure.of({})
     assert by_gateway.manifests(PLACE) == []
-    assert [each["kind"] for each in Exposure("http_route", "h", parent="g").manifests(PLACE)] == [
+    assert [each["kind"] for each in Exposure("http_route", "h", gateway_ref="g").manifests(PLACE)] == [
         "HTTPRoute"
     ]
 

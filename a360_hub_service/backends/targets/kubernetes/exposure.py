@@ -16,19 +16,20 @@ GATEWAY, INGRESS, HTTP_ROUTE = WAYS = ("gateway", "ingress", "http_route")
 class Exposure:
     """One way: the platform's gateway, where its network reaches addresses of Services; or the cluster's own.
 
-    `host` is the name callers use for an Ingress or a route of the Gateway API; `parent` names the Gateway.
+    `host` is the name callers use for an Ingress or a route of the Gateway API, `gateway_ref` names the
+    Gateway.
     """
 
     way: str = GATEWAY
     host: str = ""
     ingress_class: str = ""
     tls_secret: str = ""
-    parent: str = ""
+    gateway_ref: str = ""
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> "Exposure":
         """Return what the inputs of a deployment target say."""
-        names = ("host", "ingress_class", "tls_secret", "parent")
+        names = ("host", "ingress_class", "tls_secret", "gateway_ref")
         return cls(settings.get("expose") or GATEWAY, **{name: settings.get(name) or "" for name in names})
 
     def manifests(self, place: Place) -> list[dict[str, Any]]:
@@ -36,7 +37,7 @@ class Exposure:
         if self.way == INGRESS:
             return [manifests.ingress(place, self.host, self.ingress_class, self.tls_secret)]
         if self.way == HTTP_ROUTE:
-            return [manifests.http_route(place, self.host, self.parent)]
+            return [manifests.http_route(place, self.host, self.gateway_ref)]
         return []
 
     def url(self, gateway: Gateway, slug: str) -> str:

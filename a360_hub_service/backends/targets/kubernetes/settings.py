@@ -32,7 +32,7 @@ class KubernetesSettings(Target):
     tls_secret = Unicode("", help="Secret with the certificate, in each project's namespace.").tag(
         config=True
     )
-    parent = Unicode("", help="Gateway of the Gateway API, as namespace/name.").tag(config=True)
+    gateway_ref = Unicode("", help="Gateway of the Gateway API, as namespace/name.").tag(config=True)
     exec_commands = List(
         Unicode(), help="Commands that kubeconfigs may name beside aws and aws-iam-authenticator."
     ).tag(config=True)
@@ -74,4 +74,4 @@ class KubernetesSettings(Target):
     @property
     def own_exposure(self) -> Exposure:
         """How calls come to the operator's own cluster."""
-        return Exposure(self.expose, self.host, self.ingress_class, self.tls_secret, self.parent)
+        return Exposure(self.expose, self.host, self.ingress_class, self.tls_secret, self.gateway_ref)

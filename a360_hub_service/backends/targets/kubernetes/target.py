@@ -68,7 +68,7 @@ class KubernetesTarget(KubernetesSettings):
         except KubeconfigError as error:
             raise TargetError(str(error), hint=error.hint, field="kubeconfig") from error
         exposure = Exposure.of(inputs)
-        needed = {"ingress": ("host",), "http_route": ("host", "parent")}.get(exposure.way, ())
+        needed = {"ingress": ("host",), "http_route": ("host", "gateway_ref")}.get(exposure.way, ())
         for name in needed:
             if not getattr(exposure, name):
                 raise TargetError(f"is required where calls come by {exposure.way}", field=name)
