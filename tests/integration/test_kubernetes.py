@@ -238,6 +238,52 @@ def test_a_refused_login_is_explained(
     assert leftovers(target.platform) == []
 
 
+@pytest.mark.row("F121", "C16")
+def test_the_rights_the_chart_gives_are_enough_and_no_fewer(
+    target: KubernetesTarget, pushed: BuiltPackage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with cluster.account_of_the_chart(tmp_path / "account", monkeypatch) as take_away:
+        target.kubeconfig, target.service_account = "", str(tmp_path / "account")
+        assert target.health().available, target.health()
+        url = publish(target, pushed, max_replicas=3).url
+        assert call(url).ok
+        target.write_keys(SLUG, [])
+        eventually(lambda: call(url).status_code == 401, 5)
+        target.remove(SLUG, print)
+        assert leftovers(target.platform) == []
+        take_away("pods")
+        health = target.health()
+        assert not health.available
+        assert health.reason == "The cluster does not let the platform patch pods."
+    target.kubeconfig = str(cluster.kubeconfig_of_tests())
+
+
+@pytest.mark.row("F330")
+def test_an_ingress_of_the_cluster_lets_calls_in(
+    target: KubernetesTarget, pushed: BuiltPackage, tmp_path: Path
+) -> None:
+    with cluster.ingress_controller(tmp_path, target.platform) as address:
+        target.expose, target.host, target.ingress_class = "ingress", "models.example.org", target.platform
+        status = publish(target, pushed)
+        assert status.url == f"https://models.example.org/{SLUG}/"
+
+        def answer(path: str, key: str = endpoints.KEY) -> requests.Response:
+            headers = {"Host": "models.example.org", "apikey": key, "Content-Type": "application/json"}
+            return requests.post(f"{address}{path}", json=endpoints.ROW, headers=headers, timeout=10)
+
+        eventually(lambda: answer(f"/{SLUG}/").ok)
+        assert answer(f"/{SLUG}/").json() == {"prediction": 0.0}
+        assert answer(f"/{SLUG}").ok
+        assert answer(f"/{SLUG}/", "wrong").status_code == 401
+        # Nothing else of the pods is seen from outside.
+        for path in ("/", "/healthz", f"/{SLUG}/healthz", "/metrics"):
+            assert answer(path).status_code == 404
+        # Back to the platform's gateway: the Ingress goes.
+        target.expose = "gateway"
+        assert call(publish(target, pushed, cpu_limit=0.6).url).ok
+        eventually(lambda: answer(f"/{SLUG}/").status_code == 404)
+
+
 def test_a_service_that_starts_anew_finds_what_runs(
     target: KubernetesTarget, pushed: BuiltPackage, tmp_path: Path
 ) -> None:

@@ -131,7 +131,7 @@ def test_a_publication_that_fails_says_why_in_the_log_and_leaves_nothing(
 
 
 @pytest.mark.row("F271")
-def test_a_publication_that_is_cancelled_leaves_nothing(
+def test_a_publication_that_outlives_a_killed_service_and_is_cancelled_leaves_nothing(
     service: ServiceProcess, place: dict[str, Any], tmp_path: Path
 ) -> None:
     delivery = Delivery(service, tmp_path / "code").approve()
@@ -142,6 +142,9 @@ def test_a_publication_that_is_cancelled_leaves_nothing(
         answer = ok(client.post(f"/models/{delivery.model_id}/publish", json=asked))
         job_id = answer["job"]["id"]
         wait_for(lambda: "Unschedulable" in delivery.log(job_id), seconds=60)
+        service.kill()
+        service.start()
+        wait_for(lambda: delivery.log(job_id).count("Unschedulable") == 2, seconds=60)
         ok(client.post(f"/jobs/{job_id}/cancel"))
     assert delivery.wait(job_id)["status"] == "cancelled"
     assert leftovers(PLATFORM) == []

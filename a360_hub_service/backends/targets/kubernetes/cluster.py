@@ -42,8 +42,8 @@ class Missing(TargetError):
     """There is no such object, or the cluster does not know its kind."""
 
 
-class Changed(TargetError):
-    """The object is not in the state that was expected."""
+class NotAllowed(TargetError):
+    """The cluster does not let the platform do this."""
 
 
 class Cluster:
@@ -59,7 +59,7 @@ class Cluster:
         self._rest = _rest_client(access)
 
     @classmethod
-    def of_this_pod(cls, timeout: float = 15.0, folder: Path = SERVICE_ACCOUNT) -> "Cluster":
+    def of_this_pod(cls, folder: Path = SERVICE_ACCOUNT, timeout: float = 15.0) -> "Cluster":
         """Return the cluster the service itself runs in. Raises `TargetError` outside of one."""
         host, port = (
             os.environ.get("KUBERNETES_SERVICE_HOST"),
@@ -103,7 +103,7 @@ class Cluster:
         return self._send("PATCH", f"{path}?{query}", manifest, "application/apply-patch+yaml")
 
     def create(self, manifest: Manifest) -> Manifest:
-        """Make an object. Raises `Changed` when there is one of its name."""
+        """Make an object that is none of a name, such as a question."""
         path = _path(manifest["kind"], manifest["metadata"].get("namespace", ""))
         return self._send("POST", path, manifest)
 
@@ -281,14 +281,14 @@ def refusal(status: int, answer: bytes, server: str) -> TargetError:
     if status == 404:
         return Missing(words or "The cluster has no such thing.")
     if status == 409:
-        return Changed(words or "The object was changed meanwhile.", hint="Try again.")
+        return TargetError(words or "The object was changed meanwhile.", hint="Try again.")
     if status == 403:
         hint = "Give the platform's user the rights named in the operators' documentation."
         if "exceeded quota" in words:
             hint = "Ask for less, or let the administrators of the cluster raise the quota."
         elif "violates PodSecurity" in words:
             hint = "The namespace lets in only pods with fewer rights; ask the operator."
-        return TargetError(f"The cluster does not allow it: {words or 'it gives no reason'}.", hint=hint)
+        return NotAllowed(f"The cluster does not allow it: {words or 'it gives no reason'}.", hint=hint)
     return TargetError(f"The cluster refuses: {words or f'status {status}'}.")
 
 

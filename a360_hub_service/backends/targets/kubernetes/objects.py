@@ -11,7 +11,7 @@ from typing import Any
 from a360_hub_service.backends.base import Log
 from a360_hub_service.backends.images.base import BuiltPackage
 from a360_hub_service.backends.targets.kubernetes import manifests, names
-from a360_hub_service.backends.targets.kubernetes.cluster import Cluster, Missing, one_at_a_time
+from a360_hub_service.backends.targets.kubernetes.cluster import Cluster, Missing, NotAllowed, one_at_a_time
 from a360_hub_service.backends.targets.kubernetes.manifests import Manifest, Place, Workload
 from a360_hub_service.backends.targets.kubernetes.rollout import PAUSE, pods_of, wait_until_gone
 from a360_hub_service.backends.targets.types import EndpointSpec, TargetError
@@ -168,7 +168,14 @@ class Objects:
         return self.cluster.list(kind, self.place.namespace, labelSelector=chosen)
 
     def _delete_all(self, kind: str) -> None:
-        for found in self._all(kind):
+        try:
+            present = self._all(kind)
+        except NotAllowed:
+            if kind not in OPTIONAL:
+                raise
+            # What the platform may not see it did not make.
+            return
+        for found in present:
             self.cluster.delete(kind, found["metadata"]["name"], self.place.namespace)
 
     @staticmethod

@@ -8,6 +8,7 @@ from traitlets import Bool, Dict, Enum, Float, Int, List, TraitError, Unicode, v
 from a360_hub_service.backends.targets.base import Target
 from a360_hub_service.backends.targets.kubernetes.exposure import WAYS, Exposure
 from a360_hub_service.backends.targets.kubernetes.kubeconfig import Rules
+from a360_hub_service.backends.targets.kubernetes.logins import SERVICE_ACCOUNT
 
 _LABEL = re.compile(r"[a-z]([a-z0-9-]{0,30}[a-z0-9])?")
 
@@ -17,6 +18,9 @@ class KubernetesSettings(Target):
 
     kubeconfig = Unicode(
         "", help="File that says which cluster is meant; empty: the one the service runs in."
+    ).tag(config=True)
+    service_account = Unicode(
+        str(SERVICE_ACCOUNT), help="Folder of the service's own account, where it runs in a cluster."
     ).tag(config=True)
     account = Unicode(help="The deployment target whose cluster is meant; set by the application.")
     platform = Unicode(

@@ -109,7 +109,11 @@ class KubernetesTarget(KubernetesSettings):
                     except KubeconfigError as error:
                         raise TargetError(f"The kubeconfig: {error}.", hint=error.hint) from error
                 timeout = self.request_timeout
-                cluster = Cluster(access, timeout=timeout) if access else Cluster.of_this_pod(timeout)
+                cluster = (
+                    Cluster(access, timeout=timeout)
+                    if access
+                    else Cluster.of_this_pod(Path(self.service_account), timeout)
+                )
                 self._cluster = (text, cluster, exposure)
             return self._cluster[1], exposure
 
