@@ -8,7 +8,7 @@ RUN := $(UV) run --no-sync
 PYTEST := $(RUN) pytest
 JOBS ?= 2
 
-.PHONY: demo up down test unit lint format rows openapi docs test-long test-flavors test-s3 bench base-image clean
+.PHONY: demo up down test unit lint format rows openapi docs test-long test-flavors test-s3 test-kubernetes bench base-image clean
 
 demo: .venv/.hub            ## From data to a protected endpoint; ARGS=--exit ends with an exit code
 	$(RUN) python -m examples.demo $(ARGS)
@@ -35,6 +35,9 @@ test-flavors: .venv/.dev    ## Each framework's tests in the environment of its 
 
 test-s3: .venv/.dev         ## The storage contract on a real S3 server (A360_TEST_S3_ENDPOINT and keys)
 	$(PYTEST) -m s3 $(ARGS)
+
+test-kubernetes: .venv/.dev ## Endpoints in a real cluster (A360_TEST_KUBECONFIG or KUBECONFIG), images from Debian's docker-registry
+	$(PYTEST) -m kubernetes $(ARGS) tests/integration
 
 lint: .venv/.dev node_modules/.stamp ## ruff, mypy --strict, import-linter, and no drift of the OpenAPI document
 	$(RUN) ruff format --check .

@@ -42,6 +42,7 @@ from .logs import written_by_a_thread
 from .policy import Role
 from .secrets import Secrets, SecretsError
 from .services.context import Context, Settings
+from .services.deployment_targets import account_reader
 from .services.registries import login_reader
 
 log = logging.getLogger("a360")
@@ -110,7 +111,9 @@ class A360HubService(Application):
     scan_unknown = CaselessStrEnum(
         ["warn", "stop"], "warn", help="What to do with a package of which something could not be checked."
     ).tag(config=True)
-    targets = List(Unicode(), ["process", "docker"], help="Publishing targets to offer.").tag(config=True)
+    targets = List(Unicode(), ["process", "docker", "kubernetes"], help="Publishing targets to offer.").tag(
+        config=True
+    )
     default_builder = Unicode(
         help="The builder of forms that name none; the first that works when empty."
     ).tag(config=True)
@@ -196,7 +199,13 @@ class A360HubService(Application):
             builder_class(name)(parent=self, home=self.home, registry=registry) for name in self.builders
         ]
         targets: list[Target] = [
-            target_class(name)(parent=self, home=self.home, gateway=gateway, registry=registry)
+            target_class(name)(
+                parent=self,
+                home=self.home,
+                gateway=gateway,
+                registry=registry,
+                read_account=account_reader(database, secrets),
+            )
             for name in self.targets
         ]
         return Context(

@@ -25,6 +25,11 @@ ROLE = r"^arn:[a-z0-9-]+:iam::[0-9]{12}:role/[\w+=,.@/-]+$"
 REGION = r"^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$"
 
 
+HOST = rf"^{_LABEL}(\.{_LABEL})*$"
+OBJECT = r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$"
+GATEWAY_REF = r"^([a-z0-9][a-z0-9-]*/)?[a-z0-9]([a-z0-9.-]*[a-z0-9])?$"
+
+
 class S3Inputs(Form):
     """What an S3 account needs (F097 to F100)."""
 
@@ -51,6 +56,11 @@ class InputsEdit(d.DataSourceInputsEdit):
     role_arn: str | None = Field(None, max_length=1000, pattern=ROLE)
     registry_url: str = Field("", min_length=1, max_length=1000, pattern=SERVER)
     username: str = Field("", min_length=1, max_length=255)
+    kubeconfig: str = Field("", min_length=1, max_length=65536)
+    expose: Literal["gateway", "ingress", "http_route"] = "gateway"
+    ingress_class: str | None = Field(None, max_length=63, pattern=OBJECT)
+    tls_secret: str | None = Field(None, max_length=253, pattern=OBJECT)
+    gateway_ref: str | None = Field(None, max_length=300, pattern=GATEWAY_REF)
 
 
 class OCIRegistryInputs(Form):
@@ -77,6 +87,35 @@ class OCIRegistryCredentialForm(_CredentialForm):
     category: Literal["api_token"] = "api_token"
     service: Literal["oci_registry"]
     inputs: OCIRegistryInputs
+
+
+class KubernetesInputs(Form):
+    """What a Kubernetes cluster needs, EKS included (F119 to F126)."""
+
+    kubeconfig: str = Field(
+        min_length=1,
+        max_length=65536,
+        description="One cluster, one user, one context, with all they need in it; YAML or JSON.",
+    )
+    expose: Literal["gateway", "ingress", "http_route"] = Field(
+        "gateway", description="How calls come in: the platform's gateway, an Ingress or the Gateway API."
+    )
+    host: str | None = Field(None, max_length=253, pattern=HOST, description="Name callers use.")
+    ingress_class: str | None = Field(None, max_length=63, pattern=OBJECT)
+    tls_secret: str | None = Field(
+        None, max_length=253, pattern=OBJECT, description="Secret with the certificate, in each namespace."
+    )
+    gateway_ref: str | None = Field(
+        None, max_length=300, pattern=GATEWAY_REF, description="Gateway of the Gateway API: namespace/name."
+    )
+
+
+class KubernetesCredentialForm(_CredentialForm):
+    """A cluster to publish on."""
+
+    category: Literal["deployment_target"] = "deployment_target"
+    service: Literal["kubernetes"]
+    inputs: KubernetesInputs
 
 
 class _DataSourceForm(_CredentialForm):
@@ -142,6 +181,7 @@ class CredentialForm(
         Annotated[
             Annotated[S3CredentialForm, Tag(f"{CHOICE}aws_s3")]
             | Annotated[OCIRegistryCredentialForm, Tag(f"{CHOICE}oci_registry")]
+            | Annotated[KubernetesCredentialForm, Tag(f"{CHOICE}kubernetes")]
             | Annotated[SQLiteCredentialForm, Tag(f"{CHOICE}sqlite")]
             | Annotated[PostgresCredentialForm, Tag(f"{CHOICE}postgres")]
             | Annotated[MySQLCredentialForm, Tag(f"{CHOICE}mysql")]
@@ -199,7 +239,7 @@ class CredentialView(View):
 class CredentialsQuery(PageQuery):
     """Which credentials, and in which order."""
 
-    category: Literal["data_source", "data_repo", "api_token"] | None = Field(
+    category: Literal["data_source", "data_repo", "api_token", "deployment_target"] | None = Field(
         None, description="All when left out."
     )
     sort: Literal["name", "service", "group", "last_connection"] = "name"

@@ -10,10 +10,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from ..backends.base import Health
-from ..entities import Endpoint, Job, Package
+from ..entities import Credential, Endpoint, Job, Package
 from ..errors import NotFound
 from ..policy import Action
-from ..services import endpoints, jobs, keys, packaging, publishing
+from ..services import deployment_targets, endpoints, jobs, keys, packaging, publishing
 from ..services.keys import KeySpec
 from .gates import ScanSummary, summaries
 from .jobs import JobView
@@ -94,8 +94,13 @@ class PackageForm(Form):
 class PublishForm(Form):
     """How to run a model's package (F310 to F321)."""
 
-    target: str | None = Field(None, max_length=64, description="The operator's choice if left out.")
+    target: str | None = Field(
+        None, max_length=128, description="Or a deployment target; the operator's choice if left out."
+    )
     replicas: Whole = Field(1, ge=1, le=20)
+    max_replicas: Whole | None = Field(
+        None, ge=1, le=100, description="Replicas there may be when there are many calls, in clusters."
+    )
     cpu_request: Cores = Field(description="Cores each replica has for itself.")
     cpu_limit: Cores = Field(description="Cores a replica may use.")
     memory_request: Gigabytes = Field(description="GB each replica has for itself.")
@@ -191,6 +196,7 @@ class EndpointView(View):
     slug: str
     url: str | None
     target: str
+    deployment_target: str | None = Field(None, description="Where, if the target is not one place.")
     status: str = Field(
         description="`running`, `degraded`, `starting`, `absent`, `withdrawn`; `unknown` if nobody answers."
     )
@@ -264,6 +270,7 @@ def endpoint_view(call: Call | AsyncCall, endpoint: Endpoint, live: endpoints.Li
     )
     return EndpointView(
         **{name: getattr(endpoint, name) for name in columns},
+        deployment_target=endpoint.deployment_target.name if endpoint.deployment_target else None,
         project_id=model.project_id,
         model_name=model.model_name,
         version=model.version,
@@ -368,8 +375,21 @@ async def list_builders(call: AsyncCall) -> Page[BackendView]:
 
 
 async def list_targets(call: AsyncCall) -> Page[BackendView]:
-    """List where models can be published"""
-    return await _backends(call, list(call.context.targets.values()))
+    """List where models can be published: the operator's targets, and those of the caller's groups"""
+    page = await _backends(call, list(call.context.targets.values()))
+
+    def work(session: Session) -> list[BackendView]:
+        return [_place_view(row) for row in deployment_targets.usable(session, call.actor)]
+
+    return Page(items=[*page.items, *await call.db(work, write=False)])
+
+
+def _place_view(row: Credential) -> BackendView:
+    """A deployment target as it was when last used: asking each of them now would take long."""
+    seen = row.last_connection or {"ok": True, "message": "It was not used yet."}
+    return BackendView(
+        name=row.name, description=row.description, available=seen["ok"], reason=seen["message"]
+    )
 
 
 async def _backends(call: AsyncCall, backends: list[Any]) -> Page[BackendView]:

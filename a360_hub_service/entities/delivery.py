@@ -8,6 +8,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from .base import Base, Identified, Stamped, utcnow
 from .models import Model
+from .projects import Credential
 
 
 class Job(Identified, Base):
@@ -85,6 +86,10 @@ class Endpoint(Identified, Stamped, Base):
     package_id: Mapped[str] = mapped_column(ForeignKey("packages.id"))
     slug: Mapped[str] = mapped_column(String(63), unique=True)
     target: Mapped[str] = mapped_column(String(20))
+    # The credential that says where, for targets that are not one place.
+    deployment_target_id: Mapped[str | None] = mapped_column(
+        ForeignKey("credentials.id", ondelete="SET NULL")
+    )
     form: Mapped[dict[str, Any]] = mapped_column(default=dict)
     # Environment variables may hold passwords: a Fernet token over their JSON.
     environment: Mapped[str] = mapped_column(Text, default="")
@@ -94,6 +99,7 @@ class Endpoint(Identified, Stamped, Base):
 
     model: Mapped[Model] = relationship()
     package: Mapped[Package] = relationship()
+    deployment_target: Mapped[Credential | None] = relationship()
     keys: Mapped[list["EndpointKey"]] = relationship(
         back_populates="endpoint",
         cascade="all, delete-orphan",

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from ..backends.datasources import KINDS, DatabaseCheck, check_inputs
 from ..entities import Credential, DataRepo, GroupRole, utcnow
 from ..errors import A360Error, Conflict, FieldError, Invalid
-from . import registries, volumes
+from . import deployment_targets, registries, volumes
 from .context import Actor, Context
 from .naming import check_name
 from .paging import slice_by
@@ -19,11 +19,13 @@ from .paging import slice_by
 SHOWN: dict[str, tuple[str, ...]] = {
     volumes.S3: ("account_id", "region", "endpoint_url", "role_arn"),
     registries.OCI_REGISTRY: registries.SHOWN,
+    **deployment_targets.SHOWN,
     **{name: kind.shown for name, kind in KINDS.items()},
 }
 SECRET: dict[str, tuple[str, ...]] = {
     volumes.S3: ("access_key", "access_secret"),
     registries.OCI_REGISTRY: registries.SECRET,
+    **deployment_targets.SECRET,
     **{name: kind.secret for name, kind in KINDS.items()},
 }
 # What says where volumes are; changing it under a data repo would lose its files.
@@ -72,14 +74,16 @@ def create(session: Session, context: Context, actor: Actor, spec: CredentialSpe
     """
     _free_name(session, spec.name)
     _check_groups(session, spec.groups)
-    _check_inputs(spec.service, spec.inputs)
+    if spec.category == deployment_targets.DEPLOYMENT_TARGET:
+        deployment_targets.check_name(context, spec.name)
+    inputs = _checked(context, spec.service, spec.inputs)
     row = Credential(
         name=spec.name,
         description=spec.description,
         category=spec.category,
         service=spec.service,
-        settings={name: spec.inputs.get(name) for name in SHOWN[spec.service]},
-        secret=context.secrets.encrypt({name: spec.inputs.get(name) for name in SECRET[spec.service]}),
+        settings={name: inputs.get(name) for name in SHOWN[spec.service]},
+        secret=context.secrets.encrypt({name: inputs.get(name) for name in SECRET[spec.service]}),
         groups=sorted(set(spec.groups)),
         created_by=actor.name,
     )
@@ -102,6 +106,8 @@ def edit(session: Session, context: Context, row: Credential, changes: dict[str,
     repos = _repos_of(session, row)
     if "name" in changes and changes["name"].lower() != row.name.lower():
         _free_name(session, changes["name"])
+        if row.category == deployment_targets.DEPLOYMENT_TARGET:
+            deployment_targets.check_name(context, changes["name"])
     if "groups" in changes:
         _check_groups(session, changes["groups"])
         changes["groups"] = sorted(set(changes["groups"]))
@@ -116,10 +122,13 @@ def edit(session: Session, context: Context, row: Credential, changes: dict[str,
         )
     for name, value in changes.items():
         setattr(row, name, value)
-    row.settings = {name: inputs.get(name, row.settings.get(name)) for name in SHOWN[row.service]}
     secret = _changed_secret(row.service, context.secrets.decrypt(row.secret), inputs)
-    _check_inputs(row.service, {**row.settings, **secret})
-    row.secret = context.secrets.encrypt(secret)
+    found = _checked(context, row.service, {**row.settings, **inputs, **secret})
+    settings = {name: found.get(name) for name in SHOWN[row.service]}
+    if row.category == deployment_targets.DEPLOYMENT_TARGET:
+        deployment_targets.refuse_move(session, row, settings)
+    row.settings = settings
+    row.secret = context.secrets.encrypt({name: found.get(name) for name in SECRET[row.service]})
     for repo in repos:
         derived = session.get_one(Credential, repo.id)
         derived.secret, derived.groups = row.secret, row.groups
@@ -134,13 +143,14 @@ def delete(session: Session, row: Credential) -> None:
     Raises
     ------
     Conflict
-        While data repos need it, and for credentials of data repos, which go with them.
+        While data repos or endpoints need it, and for credentials of data repos, which go with them.
     """
     _refuse_derived(row, "deleted")
     if repos := _repos_of(session, row):
         raise Conflict(
             f"{_count(repos)} in this account.", hint="Delete the data repos, or their projects, first."
         )
+    deployment_targets.refuse_deletion(session, row)
     session.delete(row)
 
 
@@ -152,6 +162,8 @@ def connection(session: Session, context: Context, row: Credential) -> Callable[
         return DatabaseCheck(row.service, {**row.settings, **context.secrets.decrypt(row.secret)})
     if row.service == registries.OCI_REGISTRY:
         return registries.check(row.settings, context.secrets.decrypt(row.secret))
+    if row.category == deployment_targets.DEPLOYMENT_TARGET:
+        return deployment_targets.check(context, row)
     return context.storages.account(row.settings, context.secrets.decrypt(row.secret)).check
 
 
@@ -165,15 +177,20 @@ def test(connect: Callable[[], None]) -> dict[str, Any]:
     return {"at": utcnow().isoformat(), "ok": True, "message": "The connection works."}
 
 
-def _check_inputs(service: str, inputs: dict[str, Any]) -> None:
+def _checked(context: Context, service: str, inputs: dict[str, Any]) -> dict[str, Any]:
+    """The inputs as they are stored: most as they were given, if they fit together."""
     if service in KINDS:
         check_inputs(KINDS[service], inputs)
     elif service == registries.OCI_REGISTRY:
         registries.check_inputs(inputs)
+    elif service in deployment_targets.RUNS_ON:
+        return deployment_targets.check_inputs(context, service, inputs)
+    return inputs
 
 
 def _check_known(service: str, inputs: dict[str, Any]) -> None:
-    known = (*SHOWN[service], *SECRET[service])
+    found = deployment_targets.FOUND.get(service, ())
+    known = [name for name in (*SHOWN[service], *SECRET[service]) if name not in found]
     if unknown := [name for name in inputs if name not in known]:
         raise Invalid(
             f"A credential of {service} has no {', '.join(unknown)}.",

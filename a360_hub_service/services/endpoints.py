@@ -93,9 +93,10 @@ def live_status(context: Context, endpoint: Endpoint) -> Live:
     """What runs of an endpoint now, not older than a second."""
     if endpoint.desired != RUNNING:
         return Live(WITHDRAWN)
-    target = context.targets.get(endpoint.target)
-    if target is None:
-        return Live(UNKNOWN, message=f"The target “{endpoint.target}” is not configured any more.")
+    try:
+        target = target_of(context, endpoint)
+    except Unavailable as error:
+        return Live(UNKNOWN, message=error.detail)
     return _statuses.get(target, endpoint.slug)
 
 
@@ -133,7 +134,7 @@ def target_of(context: Context, endpoint: Endpoint) -> Target:
             f"The target “{endpoint.target}” is not configured any more.",
             hint="Ask the operator to put it back; what runs there cannot be reached without it.",
         )
-    return target
+    return target.at(endpoint.deployment_target_id or "")
 
 
 def spec_of(context: Context, endpoint: Endpoint) -> EndpointSpec:
@@ -151,6 +152,8 @@ def spec_of(context: Context, endpoint: Endpoint) -> EndpointSpec:
         memory_limit=form["memory_limit"],
         environment=environment,
         labels={"a360.model": endpoint.model_id, "a360.endpoint": endpoint.id},
+        max_replicas=form.get("max_replicas") or 0,
+        project=endpoint.model.project.slug,
     )
 
 

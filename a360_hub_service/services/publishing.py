@@ -12,7 +12,7 @@ from ..entities import Endpoint, Job, Model, Package
 from ..errors import Conflict, FieldError, Invalid, Unavailable
 from ..jobs.work import Failure, JobKind, Step, Work
 from ..lifecycle import Command, State, next_state
-from . import jobs, keys
+from . import deployment_targets, jobs, keys
 from .context import Actor, Context
 from .endpoints import (
     RUNNING,
@@ -34,13 +34,22 @@ FIRST_KEY = KeySpec("default", overlap=timedelta(0))
 
 @dataclass(frozen=True, slots=True)
 class PublishSpec:
-    """The form of F313 to F321. CPUs are cores, memory is in GB; ``target`` is empty for the default."""
+    """The form of F313 to F321. CPUs are cores, memory is in GB.
+
+    Attributes
+    ----------
+    target
+        Name of a target of the operator, or of a deployment target; empty for the default.
+    max_replicas
+        Up to how many replicas there may be when there are many calls; 0 for no more than ``replicas``.
+    """
 
     cpu_request: float
     cpu_limit: float
     memory_request: float
     memory_limit: float
     replicas: int = 1
+    max_replicas: int = 0
     target: str = ""
     environment: dict[str, str] = field(default_factory=dict, repr=False)
 
@@ -70,7 +79,15 @@ def request(session: Session, context: Context, actor: Actor, model: Model, spec
     jobs.refuse_second(session, model)
     transition(session, model, Command.PUBLISH, actor.name)
     package = newest_package(session, model)
-    target = choose_target(context, spec.target, package.builder)
+    place = deployment_targets.find(session, actor, spec.target) if spec.target else None
+    if spec.target in context.targets:
+        place = None
+    name = deployment_targets.RUNS_ON[place.service] if place else spec.target
+    target = choose_target(context, name, package.builder)
+    if spec.max_replicas and not target.scales:
+        raise Invalid.field(
+            "max_replicas", f"“{target.name}” adds no replicas by itself", hint="Leave it out."
+        )
     endpoint = endpoint_of(session, model)
     if endpoint is None:
         endpoint = Endpoint(model_id=model.id, slug=package.form["slug"], created_by=actor.name)
@@ -78,6 +95,7 @@ def request(session: Session, context: Context, actor: Actor, model: Model, spec
             # Somebody was published under this name since it was packaged.
             endpoint.slug = endpoint_slug(session, model)
     endpoint.package, endpoint.target, endpoint.desired = package, target.name, RUNNING
+    endpoint.deployment_target = place
     endpoint.form = {k: v for k, v in asdict(spec).items() if k not in ("environment", "target")}
     endpoint.environment = context.secrets.encrypt(spec.environment) if spec.environment else ""
     endpoint.url, endpoint.created_by = None, actor.name
@@ -154,6 +172,8 @@ def _check_sizes(spec: PublishSpec) -> None:
         )
         if request > limit
     ]
+    if spec.max_replicas and spec.max_replicas < spec.replicas:
+        wrong.append(FieldError("max_replicas", "must not be less than replicas"))
     if wrong:
         raise Invalid("; ".join(f"{each.field} {each.message}" for each in wrong), errors=wrong)
 
@@ -164,7 +184,12 @@ def _prepare(work: Work) -> None:
         endpoint = session.get_one(Endpoint, work.subject_id)
         target, package = target_of(work.context, endpoint), endpoint.package
         built, slug = built_package(package), str(package.form["slug"])
+        place = endpoint.deployment_target_id
     health = target.health()
+    if place:
+        with work.context.database.session() as session:
+            message = health.reason or "The connection works."
+            deployment_targets.note_use(session, place, message, ok=health.available)
     if not health.available:
         raise Unavailable(
             f"Nothing can be published on “{target.name}” now. {health.reason}",

@@ -2,7 +2,8 @@
 
 import contextlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from typing import NamedTuple
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -15,6 +16,15 @@ from .context import Context
 from .endpoints import RUNNING, load_for_target
 
 log = logging.getLogger("a360")
+
+
+class _Wanted(NamedTuple):
+    """An endpoint that should run; `account` is its deployment target, if it is at one."""
+
+    id: str
+    slug: str
+    target: str
+    account: str | None
 
 
 class Tending:
@@ -32,32 +42,47 @@ class Tending:
 
         Endpoints the database does not know are reported and left alone: they may be another platform's.
         """
-        for target in self.context.targets.values():
-            with self._reporting(target.name, f"the target {target.name} could not be restored"):
-                target.restore(_logger_of(target.name))
-        for endpoint_id, slug, name in self._wanted():
-            with self._reporting(slug, f"the endpoint {slug} could not be restored"):
-                self._tend(endpoint_id, slug, name)
-        for target in self.context.targets.values():
-            with self._reporting(f"slugs of {target.name}", f"{target.name} does not say what runs"):
-                self._report_unknown(target)
+        targets = self._targets()
+        for name, target in targets.items():
+            with self._reporting(name, f"the target {name} could not be restored"):
+                target.restore(self._logger(name))
+        for wanted in self._wanted():
+            with self._reporting(wanted.slug, f"the endpoint {wanted.slug} could not be restored"):
+                self._tend(wanted)
+        for name, target in targets.items():
+            with self._reporting(f"slugs of {name}", f"{name} does not say what runs"):
+                self._report_unknown(name, target)
 
-    def _wanted(self) -> Sequence[tuple[str, str, str]]:
-        """Identifier, slug and target of the endpoints that should run and that no job works on."""
+    def _targets(self) -> dict[str, Target]:
+        """The operator's targets, and those on the deployment targets where something is to run, by name."""
+        query = select(Endpoint.target, Endpoint.deployment_target_id).distinct()
+        query = query.where(Endpoint.desired == RUNNING, Endpoint.deployment_target_id.is_not(None))
+        with self.context.database.session(write=False) as session:
+            used = [(row.target, row.deployment_target_id) for row in session.execute(query)]
+        offered = self.context.targets
+        return {
+            **offered,
+            **{f"{name} {account}": offered[name].at(account) for name, account in used if name in offered},
+        }
+
+    def _wanted(self) -> list[_Wanted]:
+        """The endpoints that should run and that no job works on."""
         with self.context.database.session(write=False) as session:
             busy = select(Job.model_id).where(Job.status.in_(ACTIVE))
             query = (
-                select(Endpoint.id, Endpoint.slug, Endpoint.target)
+                select(Endpoint.id, Endpoint.slug, Endpoint.target, Endpoint.deployment_target_id)
                 .where(Endpoint.desired == RUNNING, Endpoint.model_id.not_in(busy))
                 .order_by(Endpoint.id)
             )
-            return [(row.id, row.slug, row.target) for row in session.execute(query)]
+            return [_Wanted(*row) for row in session.execute(query)]
 
-    def _tend(self, endpoint_id: str, slug: str, name: str) -> None:
-        target = self.context.targets.get(name)
-        if target is None:
-            self._say(slug, f"the endpoint {slug} is on the target {name}, which is not configured")
+    def _tend(self, wanted: _Wanted) -> None:
+        endpoint_id, slug = wanted.id, wanted.slug
+        offered = self.context.targets.get(wanted.target)
+        if offered is None:
+            self._say(slug, f"the endpoint {slug} is on the target {wanted.target}, which is not configured")
             return
+        target = offered.at(wanted.account or "")
         status = target.status(slug)
         self._say(f"status of {slug}", f"the endpoint {slug} is {status.status}", logging.INFO)
         if status.status != "absent":
@@ -67,21 +92,19 @@ class Tending:
                 return
             spec, keys = load_for_target(self.context, session, endpoint_id)
         target.write_keys(slug, keys)
-        target.apply(spec, _logger_of(slug))
+        target.apply(spec, self._logger(slug))
         # It may have been withdrawn meanwhile, by a job that found nothing to remove.
         with self.context.database.session(write=False) as session:
             kept = _should_run(session, endpoint_id)
         if not kept:
-            target.remove(slug, _logger_of(slug))
+            target.remove(slug, self._logger(slug))
 
-    def _report_unknown(self, target: Target) -> None:
+    def _report_unknown(self, name: str, target: Target) -> None:
         slugs = target.slugs()
         with self.context.database.session(write=False) as session:
             known = set(session.scalars(select(Endpoint.slug).where(Endpoint.slug.in_(slugs))))
         for slug in set(slugs) - known:
-            self._say(
-                f"unknown {slug}", f"{target.name} runs an endpoint {slug} that the database does not know"
-            )
+            self._say(f"unknown {slug}", f"{name} runs an endpoint {slug} that the database does not know")
 
     @contextlib.contextmanager
     def _reporting(self, subject: str, what: str) -> Iterator[None]:
@@ -98,6 +121,9 @@ class Tending:
         if self._is_new(f"said of {subject}", line):
             log.log(level, line)
 
+    def _logger(self, name: str) -> Log:
+        return lambda line: self._say(f"work on {name}", f"{name}: {line}", logging.INFO)
+
     def _is_new(self, subject: str, line: str) -> bool:
         new = self._said.get(subject) != line
         self._said[subject] = line
@@ -111,10 +137,3 @@ def _should_run(session: Session, endpoint_id: str) -> bool:
         return False
     busy = select(Job.id).where(Job.model_id == endpoint.model_id, Job.status.in_(ACTIVE)).limit(1)
     return session.scalar(busy) is None
-
-
-def _logger_of(name: str) -> Log:
-    def write(line: str) -> None:
-        log.info("%s: %s", name, line)
-
-    return write

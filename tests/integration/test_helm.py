@@ -46,6 +46,7 @@ VALUES: dict[str, dict[str, Any]] = {
         },
         "persistence": {"size": "1Ti", "storageClass": "fast"},
     },
+    "publishes in its own cluster": {"kubernetes": {"enabled": True}},
     "nothing of its own": {"persistence": {"existingClaim": "disk"}, "networkPolicy": {"enabled": False}},
 }
 each_values = pytest.mark.parametrize("values", VALUES.values(), ids=list(VALUES))
@@ -75,7 +76,7 @@ def test_the_chart_is_clean_and_its_manifests_are_valid(values: dict[str, Any]) 
             "networkPolicy" in values,
             "existingClaim" in values.get("persistence", {}),
         )
-    )
+    ) + 2 * ("kubernetes" in values)
     for version in ("1.28", "1.34"):
         for manifest in manifests.values():
             kubernetes_validate.validate(manifest, version, strict=True)
@@ -85,7 +86,7 @@ def test_the_chart_is_clean_and_its_manifests_are_valid(values: dict[str, Any]) 
 def test_pods_keep_to_the_restricted_standard(values: dict[str, Any]) -> None:
     manifests = render(values)
     spec = pod_of(manifests)["spec"]
-    assert not spec["automountServiceAccountToken"]
+    assert spec["automountServiceAccountToken"] == ("kubernetes" in values)
     assert not manifests["ServiceAccount"]["automountServiceAccountToken"]
     assert spec["securityContext"]["runAsNonRoot"]
     assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}

@@ -1,15 +1,15 @@
 """What a place to run endpoints does."""
 
-from collections.abc import Sequence
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
-from traitlets import Float, Instance, Unicode, default
+from traitlets import Callable, Float, Instance, Unicode, default
 from traitlets.config import LoggingConfigurable
 
 from a360_hub_service.backends.base import Health, Log, load_class
 from a360_hub_service.backends.registries import Registry
 from a360_hub_service.backends.targets.gateway import Gateway
-from a360_hub_service.backends.targets.types import EndpointSpec, EndpointStatus, KeyRecord
+from a360_hub_service.backends.targets.types import EndpointSpec, EndpointStatus, KeyRecord, TargetError
 
 
 class Target(LoggingConfigurable):
@@ -19,11 +19,18 @@ class Target(LoggingConfigurable):
     description: ClassVar[str] = ""
     builders: ClassVar[tuple[str, ...]] = ()
     """Names of the builders whose packages this target can run."""
+    scales: ClassVar[bool] = False
+    """Does it add replicas by itself when there are many calls?"""
 
     home = Unicode(help="The state directory of the platform.").tag(config=True)
     start_timeout = Float(90.0, help="Seconds until a new endpoint must be ready.").tag(config=True)
     drain_timeout = Float(30.0, help="Seconds calls in progress may take when replicas stop.").tag(
         config=True
+    )
+    read_account = Callable(
+        None,
+        allow_none=True,
+        help="Returns secret input and settings of a deployment target; from the application.",
     )
     gateway = Instance(Gateway, help="Where calls enter; handed over by the application.")
     registry = Instance(Registry, help="The registry of images; handed over by the application.")
@@ -31,6 +38,22 @@ class Target(LoggingConfigurable):
     @default("registry")
     def _registry(self) -> Registry:
         return Registry(parent=self)
+
+    def account_inputs(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Check the inputs of a deployment target; return them made plain, with what was found in them.
+
+        Raises `TargetError` whose field names the input.
+        """
+        raise TargetError(f"The target {self.name} runs on no deployment target.")
+
+    def at(self, account: str) -> "Target":
+        """Return this target with the deployment target of this identifier, itself for "".
+
+        Raises `TargetError` unless it takes its place from deployment targets.
+        """
+        if account:
+            raise TargetError(f"The target {self.name} runs on no deployment target.", field="target")
+        return self
 
     def health(self) -> Health:
         """Say whether endpoints can run here now."""
@@ -72,6 +95,7 @@ class Target(LoggingConfigurable):
 TARGETS: dict[str, str] = {
     "process": "a360_hub_service.backends.targets.process.ProcessTarget",
     "docker": "a360_hub_service.backends.targets.docker.DockerTarget",
+    "kubernetes": "a360_hub_service.backends.targets.kubernetes.KubernetesTarget",
 }
 
 

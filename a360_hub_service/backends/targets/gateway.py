@@ -133,8 +133,11 @@ class Gateway(LoggingConfigurable):
             "log": {"level": "WARN", "noColor": True},
         }
 
-    def set_route(self, slug: str, addresses: Sequence[str]) -> None:
-        """Send calls for `slug` to these host:port addresses, and return when that is in effect."""
+    def set_route(self, slug: str, addresses: Sequence[str], *, is_checked: bool = True) -> None:
+        """Send calls for `slug` to these host:port addresses, and return when that is in effect.
+
+        `is_checked`: an address that fails to answer gets no calls until it does.
+        """
         if not slug.replace("-", "").isalnum():
             raise TargetError(f"{slug!r} is not a name of an endpoint.")
         servers = [{"url": f"http://{address}"} for address in addresses]
@@ -143,13 +146,14 @@ class Gateway(LoggingConfigurable):
         if self.resend_calls:
             retry |= {"status": ["502"], "retryNonIdempotentMethod": True, "maxRequestBodyBytes": 2_000_000}
         # A new name for each set of servers makes the switch visible from outside.
+        balancer: dict[str, object] = {"servers": servers} | ({"healthCheck": check} if is_checked else {})
         service = f"{slug}-{hashlib.sha256(','.join(addresses).encode()).hexdigest()[:8]}"
         rule = f"Path(`/{slug}`) || Path(`/{slug}/`)"
         document = {
             "http": {
                 "routers": {slug: {"rule": rule, "service": service, "middlewares": [f"{slug}-retry"]}},
                 "middlewares": {f"{slug}-retry": {"retry": retry}},
-                "services": {service: {"loadBalancer": {"servers": servers, "healthCheck": check}}},
+                "services": {service: {"loadBalancer": balancer}},
             }
         }
         routes = self._folder / "routes"

@@ -167,8 +167,9 @@ class LocalTarget(Target):
     # What all share.
 
     def _revision(self, spec: EndpointSpec) -> str:
-        """Name what `spec` runs as; labels change nothing that runs."""
+        """Name what `spec` runs as; labels, and what only clusters know, change nothing that runs."""
         seen = asdict(spec) | {"labels": None}
+        del seen["project"], seen["max_replicas"]
         return hashlib.sha256(json.dumps(seen, sort_keys=True).encode()).hexdigest()[:12]
 
     def _route(self, slug: str, revision: str) -> None:

@@ -22,7 +22,11 @@ class KeyRecord:
 
 @dataclass(frozen=True)
 class EndpointSpec:
-    """What should run. CPUs are cores, memory is in GB (1e9 bytes); 0 is no limit."""
+    """What should run. CPUs are cores, memory is in GB (1e9 bytes); 0 is no limit.
+
+    `max_replicas` above `replicas` lets a target that scales add some; `project` is the slug of the project,
+    for targets that keep projects apart.
+    """
 
     slug: str
     package: BuiltPackage
@@ -33,6 +37,8 @@ class EndpointSpec:
     memory_limit: float = 0.0
     environment: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
+    max_replicas: int = 0
+    project: str = ""
 
 
 @dataclass(frozen=True)
