@@ -23,6 +23,7 @@ class BuildError(BackendError):
 class ScriptForm:
     """What the form of a package says about its script, wherever the repository is.
 
+    `listen_topic` and `respond_topic` are of the wrapper ``mqtt`` only.
     `script_name` and `dependencies` are paths with forward slashes: the first from the root of the
     repository, the second from the script's folder, or else from the root.
     """
@@ -36,6 +37,8 @@ class ScriptForm:
     validation_input: str = ""
     validation_output: str = ""
     base_image: str = ""
+    listen_topic: str = ""
+    respond_topic: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +111,9 @@ class ImageBuilder(LoggingConfigurable):
         """Delete the package. One that is not there is no error."""
         raise NotImplementedError
 
+
+WRAPPERS = ("flask", "mqtt")
+"""What may be around a model in a package."""
 
 BUILDERS: dict[str, str] = {
     "bundle": "a360_hub_service.backends.images.bundle.BundleBuilder",
