@@ -1,21 +1,24 @@
 """From the bytes of a request to the document of its answer."""
 
 import json
-import logging
-import uuid
 from dataclasses import dataclass
 from typing import Any
 
-from a360runtime.serving.answers import encode_prediction, read_json
 from a360runtime.serving.bundle import Bundle
-from a360runtime.serving.outliers import Outliers
-
-logger = logging.getLogger("a360.serving")
+from a360runtime.serving.predictor import BadInput, Predictor, ScriptFailed
 
 CORRELATION = "correlation_id"
 """Member of a JSON body that tells requests apart where the protocol has nothing for it (MQTT 3.1.1)."""
 
 _TITLES = {400: "Bad request", 413: "Too large", 500: "Prediction failed"}
+
+
+@dataclass(frozen=True)
+class Request:
+    """A body as the script is to get it, and the ``correlation_id`` that was in it (None: there was none)."""
+
+    body: bytes
+    correlation: str | int | None = None
 
 
 @dataclass(frozen=True)
@@ -38,72 +41,51 @@ class Answerer:
     """
 
     def __init__(self, bundle: Bundle, max_body: int) -> None:
-        self._bundle, self._max_body = bundle, max_body
-        self._outliers = Outliers(bundle.artifacts[2] if len(bundle.artifacts) > 2 else None)
-        self._features = set(bundle.manifest.get("feature_names") or ())
+        self._predictor, self._max_body = Predictor(bundle), max_body
+        features = bundle.manifest.get("feature_names") or ()
+        self._reads_correlation = bundle.json_input and CORRELATION not in features
 
-    def correlation(self, payload: bytes) -> Any:
-        """Return the ``correlation_id`` of a body, None where there is none; it is a text or a number."""
-        if (
-            not self._bundle.json_input
-            or len(payload) > self._max_body
-            or CORRELATION.encode() not in payload
-        ):
-            return None
+    def read(self, payload: bytes) -> Request:
+        """Take the ``correlation_id`` out of a body that is a JSON object with one, a text or a number."""
+        wanted = self._reads_correlation and len(payload) <= self._max_body
+        if not wanted or CORRELATION.encode() not in payload:
+            return Request(payload)
         try:
             document = json.loads(payload)
         except (ValueError, RecursionError):
-            return None
-        return self._correlation_of(document)
+            return Request(payload)
+        found = document.pop(CORRELATION, None) if isinstance(document, dict) else None
+        if not isinstance(found, (str, int)) or isinstance(found, bool):
+            return Request(payload)
+        return Request(json.dumps(document).encode(), found)
 
-    def answer(self, payload: bytes) -> Answer:
+    def answer(self, request: Request) -> Answer:
         """Answer one request: with a prediction, or with what is wrong."""
-        correlation = None
+        if len(request.body) > self._max_body:
+            return _problem(request, 413, f"The body is larger than {self._max_body} bytes.")
         try:
-            if len(payload) > self._max_body:
-                return _problem(413, f"The body is larger than {self._max_body} bytes.", None)
-            text = payload.decode("utf-8")
-            if self._bundle.json_input:
-                document = read_json(text)
-                correlation = self._correlation_of(document)
-                if correlation is not None:
-                    document = {name: value for name, value in document.items() if name != CORRELATION}
-                    text = json.dumps(document, ensure_ascii=False)
-                self._count_outliers(document)
-        except UnicodeDecodeError:
-            return _problem(400, "The body is not UTF-8 text.", None)
-        except ValueError as error:
-            return _problem(400, str(error), correlation)
-        return self._predict(text, correlation)
-
-    def _correlation_of(self, document: Any) -> Any:
-        if not isinstance(document, dict) or CORRELATION in self._features:
-            return None
-        found = document.get(CORRELATION)
-        return found if isinstance(found, (str, int)) and not isinstance(found, bool) else None
-
-    def _count_outliers(self, document: Any) -> None:
-        try:
-            self._outliers.look(document)
-        except Exception:
-            logger.exception("Outliers of a request could not be counted.")
-
-    def _predict(self, text: str, correlation: Any) -> Answer:
-        try:
-            document = encode_prediction(self._bundle.predict(text))
-        # A script that calls sys.exit() must not take the wrapper with it.
-        except (Exception, SystemExit):
-            incident = uuid.uuid4().hex
-            logger.exception("incident=%s The prediction script failed.", incident)
+            document = self._predictor.answer(request.body)
+        except BadInput as error:
+            return _problem(request, 400, error.detail, **_errors(error))
+        except ScriptFailed as error:
             detail = "The prediction script failed; its log tells more under this id."
-            return _problem(500, detail, correlation, id=incident)
-        if correlation is not None:
-            document = f'{{"{CORRELATION}": {json.dumps(correlation, ensure_ascii=False)}, {document[1:]}'
-        return Answer(document.encode("utf-8", "replace"), 200)
+            return _problem(request, 500, detail, id=error.incident)
+        if request.correlation is not None:
+            document = f'{{"{CORRELATION}": {json.dumps(request.correlation)}, '.encode() + document[1:]
+        return Answer(document, 200)
 
 
-def _problem(status: int, detail: str, correlation: Any, **more: str) -> Answer:
+def _errors(error: BadInput) -> dict[str, Any]:
+    """Return what is wrong field by field, where that is known."""
+    found = [
+        {"field": each.field, "message": each.message} | ({"row": each.row} if each.row else {})
+        for each in error.errors
+    ]
+    return {"errors": found} if found else {}
+
+
+def _problem(request: Request, status: int, detail: str, **more: Any) -> Answer:
     """Return a problem document (RFC 9457) as REST endpoints answer it."""
-    own = {} if correlation is None else {CORRELATION: correlation}
+    own = {} if request.correlation is None else {CORRELATION: request.correlation}
     document = own | {"type": "about:blank", "title": _TITLES[status], "status": status, "detail": detail}
     return Answer(json.dumps(document | more).encode(), status)

@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from a360runtime.serving.mqtt import connection as c
-from a360runtime.serving.mqtt.answering import Answerer
+from a360runtime.serving.mqtt.answering import Answerer, Request
 from a360runtime.serving.mqtt.health import write_health
 from a360runtime.serving.mqtt.journal import NEW, STORED, Journal, Outgoing
 from a360runtime.serving.mqtt.settings import Settings
@@ -227,11 +227,12 @@ class Engine:
             # It was sent before anybody listened, and comes again with each subscription.
             self._leave("retained", event)
             return
-        identity = self._identity(event)
+        request = self._answerer.read(event.payload)
+        identity = _identity(event, digest, request)
         if identity and self._was_answered(identity):
             self._leave("duplicates", event)
             return
-        self._answer(event, digest, identity)
+        self._answer(event, request, digest, identity)
 
     def _is_known(self, event: c.Received, digest: bytes) -> bool:
         """Is this a request that came before, sent again because our acknowledgement is missing?"""
@@ -250,16 +251,6 @@ class Engine:
         if event.connection is self._connection:
             self._order.append(event.packet)
 
-    def _identity(self, event: c.Received) -> bytes | None:
-        """Return what tells this request from all others, however often it comes; None if nothing does."""
-        correlation = event.correlation
-        if correlation is None:
-            own = self._answerer.correlation(event.payload)
-            if own is None:
-                return None
-            correlation = repr(own).encode("utf-8", "surrogatepass")
-        return hashlib.sha256(_digest(event) + correlation).digest()
-
     def _was_answered(self, identity: bytes) -> bool:
         seconds = self._settings.duplicate_seconds
         return identity in self._working or self._journal.has_seen(identity, seconds)
@@ -271,9 +262,9 @@ class Engine:
         if event.packet:
             self._requests[event.packet].answered = True
 
-    def _answer(self, event: c.Received, digest: bytes, identity: bytes | None) -> None:
+    def _answer(self, event: c.Received, request: Request, digest: bytes, identity: bytes | None) -> None:
         began = time.perf_counter()
-        made = self._answerer.answer(event.payload)
+        made = self._answerer.answer(request)
         self._counts["answered" if made.status == 200 else "refused" if made.status < 500 else "failed"] += 1
         at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         logger.info("access time=%s status=%d seconds=%.6f", at, made.status, time.perf_counter() - began)
@@ -399,6 +390,13 @@ def _digest(event: c.Received) -> bytes:
     for part in parts:
         total.update(len(part).to_bytes(8, "big") + part)
     return total.digest()
+
+
+def _identity(event: c.Received, digest: bytes, request: Request) -> bytes | None:
+    """Return what tells this request from all others, however often it comes; None if nothing does."""
+    if event.correlation is None and request.correlation is None:
+        return None
+    return hashlib.sha256(b"correlated" + digest).digest()
 
 
 def _named(digest: bytes) -> str:
