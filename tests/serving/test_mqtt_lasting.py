@@ -1,4 +1,4 @@
-"""Each of many requests is answered once, or it is said that it may not be, whatever ends meanwhile (F291)."""
+"""Each of many requests is answered once, whatever ends meanwhile (F291)."""
 
 import threading
 import time

@@ -98,7 +98,7 @@ class Mosquitto:
 
 @contextmanager
 def mosquitto(folder: Path, *, tls: bool = True, acl: str = "") -> Iterator[Mosquitto]:
-    """Run a broker in `folder` for the block, with an access list if one is given; skips where there is none."""
+    """Run a broker in `folder` for the block, with an access list if one is given; else skip the test."""
     broker = Mosquitto(folder, tls=tls, acl=acl)
     try:
         broker.start()
@@ -119,7 +119,9 @@ def write_certificates(folder: Path) -> str:
     """Write a certificate of 127.0.0.1 with its key, and return the PEM of the authority that signed it."""
     now = datetime.now(UTC)
     ca_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
-    ca_name, name = (x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, each)]) for each in ("tests", "broker"))
+    ca_name, name = (
+        x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, each)]) for each in ("tests", "broker")
+    )
 
     def begin(subject: x509.Name, public: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
         made = x509.CertificateBuilder().subject_name(subject).issuer_name(ca_name).public_key(public)
@@ -131,11 +133,11 @@ def write_certificates(folder: Path) -> str:
     usage = x509.KeyUsage(*([False] * 5), True, True, False, False)
     ca_certificate = ca.add_extension(usage, critical=True).sign(ca_key, hashes.SHA256())
     here = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-    certificate = begin(name, key.public_key()).add_extension(here, critical=False).sign(ca_key, hashes.SHA256())
+    certificate = (
+        begin(name, key.public_key()).add_extension(here, critical=False).sign(ca_key, hashes.SHA256())
+    )
     pem = serialization.Encoding.PEM
     (folder / "server.pem").write_bytes(certificate.public_bytes(pem))
-    private = key.private_bytes(
-        pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
+    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     (folder / "server.key").write_bytes(private)
     return ca_certificate.public_bytes(pem).decode()

@@ -38,8 +38,35 @@ def predict(artifact_list, payload):
         row = row.get("row", [1.0, 2.0])
     return float(artifact_list[0].predict([row])[0][0])
 """
-START = "import sys; from pathlib import Path; from a360runtime.serving.main import main; "
-START += "sys.exit(main(Path(sys.argv[1]), sys.argv[2:]))"
+START = """
+import sys
+from pathlib import Path
+
+sys.path[:] = {path!r}
+from a360runtime.serving.main import main
+
+sys.exit(main(Path(__file__).parent, sys.argv[1:]))
+"""
+
+
+def write_package(folder: Path) -> dict[str, Any]:
+    """Write a package with the MQTT wrapper that runs on this Python's modules, and return its manifest."""
+    (folder / "artifacts").mkdir(parents=True)
+    (folder / "script").mkdir()
+    (folder / "artifacts" / "trained_model").write_bytes(linear_model())
+    (folder / "script" / "predict.py").write_text(SCRIPT)
+    (folder / "run.py").write_text(START.format(path=[str(Path.cwd()), *filter(None, sys.path)]))
+    manifest = {
+        "format": 1,
+        "slug": f"linear-{uuid.uuid4().hex[:6]}",
+        "wrapper": "mqtt",
+        "script": "script/predict.py",
+        "call_function": "predict",
+        "listen_topic": ASK,
+        "respond_topic": ANSWER,
+    }
+    (folder / "a360.json").write_text(json.dumps(manifest))
+    return manifest
 
 
 class Wrapper:
@@ -47,23 +74,8 @@ class Wrapper:
 
     def __init__(self, folder: Path, broker: Mosquitto, **environment: str) -> None:
         self.folder, self.state = folder, folder / "state"
-        package = folder / "package"
-        (package / "artifacts").mkdir(parents=True)
-        (package / "script").mkdir()
-        (package / "artifacts" / "trained_model").write_bytes(linear_model())
-        (package / "script" / "predict.py").write_text(SCRIPT)
-        manifest = {
-            "format": 1,
-            "slug": f"linear-{uuid.uuid4().hex[:6]}",
-            "wrapper": "mqtt",
-            "script": "script/predict.py",
-            "call_function": "predict",
-            "listen_topic": ASK,
-            "respond_topic": ANSWER,
-        }
-        (package / "a360.json").write_text(json.dumps(manifest))
+        self.manifest = write_package(folder / "package")
         (folder / "password").write_text(PASSWORD + "\n")
-        self.manifest = manifest
         self.environment = {
             "PATH": os.defpath,
             "A360_MQTT_URL": broker.url,
@@ -84,7 +96,7 @@ class Wrapper:
             eventually(self.listens)
 
     def _command(self, *arguments: str) -> list[str]:
-        return [sys.executable, "-c", START, str(self.folder / "package"), *arguments]
+        return [sys.executable, str(self.folder / "package" / "run.py"), *arguments]
 
     def listens(self) -> bool:
         """Does it say that it listens?"""
@@ -175,7 +187,16 @@ class Requester:
         self.answers[name] += 1
         self.documents[name] = document
 
-    def ask(self, name: str, body: object = None, *, qos: int = 1, respond: str = "", to: str = ASK, retain: bool = False) -> None:
+    def ask(
+        self,
+        name: str,
+        body: object = None,
+        *,
+        qos: int = 1,
+        respond: str = "",
+        to: str = ASK,
+        retain: bool = False,
+    ) -> None:
         """Ask with a correlation: of the protocol if it knows it, else in the body."""
         body = {"row": [1.0, 2.0]} if body is None else body
         properties = None

@@ -19,6 +19,10 @@ class Target(LoggingConfigurable):
     description: ClassVar[str] = ""
     builders: ClassVar[tuple[str, ...]] = ()
     """Names of the builders whose packages this target can run."""
+    wrappers: ClassVar[tuple[str, ...]] = ("flask", "asgi")
+    """Wrappers this target can run, those that speak HTTP unless it says otherwise."""
+    needs_broker: ClassVar[bool] = False
+    """Are its endpoints reached through a broker, whose users are who may ask? Then they have no keys."""
 
     home = Unicode(help="The state directory of the platform.").tag(config=True)
     start_timeout = Float(90.0, help="Seconds until a new endpoint must be ready.").tag(config=True)
@@ -72,6 +76,7 @@ class Target(LoggingConfigurable):
 TARGETS: dict[str, str] = {
     "process": "a360_hub_service.backends.targets.process.ProcessTarget",
     "docker": "a360_hub_service.backends.targets.docker.DockerTarget",
+    "clearblade": "a360_hub_service.backends.targets.clearblade.ClearbladeTarget",
 }
 
 

@@ -169,6 +169,7 @@ class LocalTarget(Target):
     def _revision(self, spec: EndpointSpec) -> str:
         """Name what `spec` runs as; labels change nothing that runs."""
         seen = asdict(spec) | {"labels": None}
+        del seen["broker"]
         return hashlib.sha256(json.dumps(seen, sort_keys=True).encode()).hexdigest()[:12]
 
     def _route(self, slug: str, revision: str) -> None:

@@ -22,7 +22,10 @@ class KeyRecord:
 
 @dataclass(frozen=True)
 class EndpointSpec:
-    """What should run. CPUs are cores, memory is in GB (1e9 bytes); 0 is no limit."""
+    """What should run. CPUs are cores, memory is in GB (1e9 bytes); 0 is no limit.
+
+    `broker` are the settings of the MQTT wrapper (``A360_MQTT_...``), secrets among them.
+    """
 
     slug: str
     package: BuiltPackage
@@ -33,6 +36,7 @@ class EndpointSpec:
     memory_limit: float = 0.0
     environment: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
+    broker: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 FILE = "health.json"
+FORGET = "forget-session"
+"""File in the state folder that asks for the end of the session at the broker, when the wrapper stops."""
 FRESH_SECONDS = 60.0
 """How old the file may be: as long as one prediction may take."""
 

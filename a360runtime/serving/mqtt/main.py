@@ -8,10 +8,14 @@ from pathlib import Path
 
 from a360runtime.serving.bundle import load_bundle
 from a360runtime.serving.mqtt.answering import Answerer
+from a360runtime.serving.mqtt.connection import Connection, NotConnected
 from a360runtime.serving.mqtt.engine import Engine
+from a360runtime.serving.mqtt.health import FORGET
 from a360runtime.serving.mqtt.journal import Busy, Journal
 from a360runtime.serving.mqtt.keeper import Keeper
-from a360runtime.serving.mqtt.settings import SettingsError, read_settings
+from a360runtime.serving.mqtt.settings import Settings, SettingsError, read_settings
+
+logger = logging.getLogger("a360.serving")
 
 
 def serve(folder: Path, manifest: dict[str, object]) -> int:
@@ -20,7 +24,6 @@ def serve(folder: Path, manifest: dict[str, object]) -> int:
     Answers on their way then arrive first. The environment is read as `read_settings` has it.
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout, force=True)
-    logger = logging.getLogger("a360.serving")
     try:
         settings = read_settings(manifest)
         journal = Journal(settings.state)
@@ -41,4 +44,16 @@ def serve(folder: Path, manifest: dict[str, object]) -> int:
     engine.run()
     keeper.close()
     journal.close()
+    if (settings.state / FORGET).exists():
+        end_session(settings)
     return 0
+
+
+def end_session(settings: Settings) -> None:
+    """End the session at the broker, which keeps requests for it otherwise."""
+    connection = Connection(settings.broker, settings.client_id, lambda event: None, clean=True)
+    try:
+        connection.open()
+        connection.close()
+    except NotConnected as error:
+        logger.error("The session %s stays at the broker until it drops it: %s", settings.client_id, error)
