@@ -93,7 +93,9 @@ class A360HubService(Application):
     builders = List(
         Unicode(), ["oci", "docker", "bundle"], help="Package builders to offer, preferred ones first."
     ).tag(config=True)
-    targets = List(Unicode(), ["process", "docker"], help="Publishing targets to offer.").tag(config=True)
+    targets = List(Unicode(), ["process", "docker", "clearblade"], help="Publishing targets to offer.").tag(
+        config=True
+    )
     default_builder = Unicode(
         help="The builder of forms that name none; the first that works when empty."
     ).tag(config=True)

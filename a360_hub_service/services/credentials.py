@@ -10,8 +10,9 @@ from sqlalchemy.orm import Session
 from ..backends.datasources import KINDS, DatabaseCheck, check_inputs
 from ..entities import Credential, DataRepo, GroupRole, utcnow
 from ..errors import A360Error, Conflict, FieldError, Invalid
-from . import registries, volumes
+from . import brokers, registries, volumes
 from .context import Actor, Context
+from .endpoints import RUNNING
 from .naming import check_name
 from .paging import slice_by
 
@@ -19,11 +20,13 @@ from .paging import slice_by
 SHOWN: dict[str, tuple[str, ...]] = {
     volumes.S3: ("account_id", "region", "endpoint_url", "role_arn"),
     registries.OCI_REGISTRY: registries.SHOWN,
+    brokers.CLEARBLADE: brokers.SHOWN,
     **{name: kind.shown for name, kind in KINDS.items()},
 }
 SECRET: dict[str, tuple[str, ...]] = {
     volumes.S3: ("access_key", "access_secret"),
     registries.OCI_REGISTRY: registries.SECRET,
+    brokers.CLEARBLADE: brokers.SECRET,
     **{name: kind.secret for name, kind in KINDS.items()},
 }
 # What says where volumes are; changing it under a data repo would lose its files.
@@ -107,6 +110,8 @@ def edit(session: Session, context: Context, row: Credential, changes: dict[str,
         changes["groups"] = sorted(set(changes["groups"]))
     inputs = changes.pop("inputs", {})
     _check_known(row.service, inputs)
+    if row.service == brokers.CLEARBLADE:
+        inputs = {**brokers.cleared(inputs), **inputs}
     moved = [name for name in PLACE if name in inputs and inputs[name] != row.settings.get(name)]
     if moved and repos:
         raise Conflict(
@@ -134,12 +139,17 @@ def delete(session: Session, row: Credential) -> None:
     Raises
     ------
     Conflict
-        While data repos need it, and for credentials of data repos, which go with them.
+        While data repos or endpoints need it, and for credentials of data repos, which go with them.
     """
     _refuse_derived(row, "deleted")
     if repos := _repos_of(session, row):
         raise Conflict(
             f"{_count(repos)} in this account.", hint="Delete the data repos, or their projects, first."
+        )
+    if slugs := brokers.in_use(session, row, RUNNING):
+        raise Conflict(
+            f"The endpoint {slugs[0]} is at this broker with this credential.",
+            hint="Withdraw it first, or give the credential other inputs.",
         )
     session.delete(row)
 
@@ -152,6 +162,8 @@ def connection(session: Session, context: Context, row: Credential) -> Callable[
         return DatabaseCheck(row.service, {**row.settings, **context.secrets.decrypt(row.secret)})
     if row.service == registries.OCI_REGISTRY:
         return registries.check(row.settings, context.secrets.decrypt(row.secret))
+    if row.service == brokers.CLEARBLADE:
+        return brokers.check(row.settings, context.secrets.decrypt(row.secret))
     return context.storages.account(row.settings, context.secrets.decrypt(row.secret)).check
 
 
@@ -170,6 +182,8 @@ def _check_inputs(service: str, inputs: dict[str, Any]) -> None:
         check_inputs(KINDS[service], inputs)
     elif service == registries.OCI_REGISTRY:
         registries.check_inputs(inputs)
+    elif service == brokers.CLEARBLADE:
+        brokers.check_inputs(inputs)
 
 
 def _check_known(service: str, inputs: dict[str, Any]) -> None:

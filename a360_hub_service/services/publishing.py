@@ -12,7 +12,7 @@ from ..entities import Endpoint, Job, Model, Package
 from ..errors import Conflict, FieldError, Invalid, Unavailable
 from ..jobs.work import Failure, JobKind, Step, Work
 from ..lifecycle import Command, State, next_state
-from . import jobs, keys
+from . import brokers, jobs, keys
 from .context import Actor, Context
 from .endpoints import (
     RUNNING,
@@ -34,7 +34,10 @@ FIRST_KEY = KeySpec("default", overlap=timedelta(0))
 
 @dataclass(frozen=True, slots=True)
 class PublishSpec:
-    """The form of F313 to F321. CPUs are cores, memory is in GB; ``target`` is empty for the default."""
+    """The form of F313 to F321. CPUs are cores, memory is in GB; ``target`` is empty for the default.
+
+    ``credential`` is of the broker, for targets that need one.
+    """
 
     cpu_request: float
     cpu_limit: float
@@ -42,16 +45,17 @@ class PublishSpec:
     memory_limit: float
     replicas: int = 1
     target: str = ""
+    credential: str = ""
     environment: dict[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """An order to publish: its job, its endpoint, and the key that is shown this once."""
+    """An order to publish: its job, its endpoint, and the key that is shown this once, if it has keys."""
 
     job: Job
     endpoint: Endpoint
-    api_key: str = field(repr=False)
+    api_key: str | None = field(repr=False)
 
 
 def request(session: Session, context: Context, actor: Actor, model: Model, spec: PublishSpec) -> Published:
@@ -70,7 +74,8 @@ def request(session: Session, context: Context, actor: Actor, model: Model, spec
     jobs.refuse_second(session, model)
     transition(session, model, Command.PUBLISH, actor.name)
     package = newest_package(session, model)
-    target = choose_target(context, spec.target, package.builder)
+    target = choose_target(context, spec.target, package.builder, package.form.get("wrapper", "flask"))
+    credential_id = _broker(session, actor, target, spec)
     endpoint = endpoint_of(session, model)
     if endpoint is None:
         endpoint = Endpoint(model_id=model.id, slug=package.form["slug"], created_by=actor.name)
@@ -78,13 +83,16 @@ def request(session: Session, context: Context, actor: Actor, model: Model, spec
             # Somebody was published under this name since it was packaged.
             endpoint.slug = endpoint_slug(session, model)
     endpoint.package, endpoint.target, endpoint.desired = package, target.name, RUNNING
-    endpoint.form = {k: v for k, v in asdict(spec).items() if k not in ("environment", "target")}
+    endpoint.form = {
+        k: v for k, v in asdict(spec).items() if k not in ("environment", "target", "credential")
+    }
+    endpoint.form |= {"credential": credential_id} if credential_id else {}
     endpoint.environment = context.secrets.encrypt(spec.environment) if spec.environment else ""
     endpoint.url, endpoint.created_by = None, actor.name
     session.add(endpoint)
     session.flush()
     keys.forget(session, endpoint)
-    api_key = keys.new(session, endpoint, actor.name, FIRST_KEY).value
+    api_key = None if target.needs_broker else keys.new(session, endpoint, actor.name, FIRST_KEY).value
     job = jobs.begin(session, context, actor, model, kind=jobs.PUBLISH, subject_id=endpoint.id)
     return Published(job, endpoint, api_key)
 
@@ -122,7 +130,23 @@ def newest_package(session: Session, model: Model) -> Package:
     return package
 
 
-def choose_target(context: Context, name: str, builder: str) -> Target:
+def _broker(session: Session, actor: Actor, target: Target, spec: PublishSpec) -> str | None:
+    """The identifier of the broker's credential; none for targets that need no broker."""
+    if not target.needs_broker:
+        if spec.credential:
+            message = f"has no meaning for the target “{target.name}”; leave it out"
+            raise Invalid.field("credential", message)
+        return None
+    if spec.replicas != 1:
+        raise Invalid.field(
+            "replicas",
+            f"must be 1 for the target “{target.name}”",
+            hint="Several replicas would each answer every request.",
+        )
+    return brokers.choose(session, actor, spec.credential).id
+
+
+def choose_target(context: Context, name: str, builder: str, wrapper: str) -> Target:
     """The target of this name; for an empty one the default if it runs such packages, else one that does.
 
     Raises
@@ -130,12 +154,22 @@ def choose_target(context: Context, name: str, builder: str) -> Target:
     Invalid
         If there is none, naming those there are.
     """
-    fitting = {each.name: each for each in context.targets.values() if builder in each.builders}
+    fitting = {
+        each.name: each
+        for each in context.targets.values()
+        if builder in each.builders and wrapper in each.wrappers
+    }
     offered = ", ".join(sorted(fitting)) or "none"
     target = context.targets.get(name) if name else None
     if name and target is None:
         raise Invalid.field("target", f"there is no “{name}”", hint=f"Offered for this package: {offered}.")
     target = target or fitting.get(context.settings.default_target) or next(iter(fitting.values()), None)
+    if target is not None and wrapper not in target.wrappers:
+        raise Invalid.field(
+            "target",
+            f"does not run packages with the wrapper “{wrapper}”",
+            hint=f"Offered for this package: {offered}; or package again with another wrapper.",
+        )
     if target is None or target.name not in fitting:
         raise Invalid.field(
             "target",

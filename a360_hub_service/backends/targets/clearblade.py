@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar
 
-from traitlets import Unicode
+from traitlets import Float, Unicode
 
 from a360_hub_service.backends import interruption
 from a360_hub_service.backends.base import Health, Log
@@ -50,6 +50,10 @@ class ClearbladeTarget(Target):
     needs_broker: ClassVar[bool] = True
 
     prefix = Unicode("a360", help="First part of the names of containers and volumes.").tag(config=True)
+
+    broker_timeout = Float(15.0, help="Seconds for which a broker may turn a new endpoint away.").tag(
+        config=True
+    )
 
     def health(self) -> Health:
         """Say whether wrappers can run here; credentials can name engines elsewhere."""
@@ -216,12 +220,17 @@ class ClearbladeTarget(Target):
 
     def _wait_until_ready(self, place: Place, slug: str, revision: str) -> PlaceState:
         deadline = time.monotonic() + self.start_timeout
+        turned_away = 0.0
         while True:
             interruption.check()
             state = place.state(slug, revision)
             if state and state.ready:
                 return state
             restarts = state.restarts if state else 0
+            if state and state.health.get("state") in ("connecting", "refused"):
+                # It tries again, as it does with a broker that is away; but here somebody waits for a word.
+                turned_away = turned_away or time.monotonic()
+                deadline = min(deadline, turned_away + self.broker_timeout)
             if restarts >= 2 or time.monotonic() > deadline:
                 raise self._not_ready(place, slug, revision, state)
             time.sleep(0.1)

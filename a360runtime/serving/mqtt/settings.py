@@ -76,7 +76,7 @@ def read_url(url: str) -> tuple[str, int, bool]:
 
 def read_settings(manifest: Mapping[str, Any], environment: Mapping[str, str] = os.environ) -> Settings:
     """Return the settings of a package with this manifest. Raises `SettingsError`."""
-    broker = _broker(environment)
+    broker = read_broker(environment)
     listen, respond = str(manifest.get("listen_topic", "")), str(manifest.get("respond_topic", ""))
     why = why_no_filter(listen) or why_no_topic(respond) or why_no_pair(listen, respond)
     if why:
@@ -96,7 +96,8 @@ def read_settings(manifest: Mapping[str, Any], environment: Mapping[str, str] = 
     )
 
 
-def _broker(environment: Mapping[str, str]) -> Broker:
+def read_broker(environment: Mapping[str, str]) -> Broker:
+    """Return where the broker is and as whom it is asked. Raises `SettingsError`."""
     url = _text(environment, "A360_MQTT_URL")
     if not url:
         raise SettingsError("A360_MQTT_URL is not set: it says where the broker is (mqtts://host:8883).")
