@@ -98,6 +98,11 @@ class Wrapper:
     def _command(self, *arguments: str) -> list[str]:
         return [sys.executable, str(self.folder / "package" / "run.py"), *arguments]
 
+    def change(self, **manifest: str) -> None:
+        """Change what the package says, before it is started."""
+        self.manifest |= manifest
+        (self.folder / "package" / "a360.json").write_text(json.dumps(self.manifest))
+
     def listens(self) -> bool:
         """Does it say that it listens?"""
         assert self._process
@@ -153,6 +158,7 @@ class Requester:
         self.documents: dict[Any, dict[str, Any]] = {}
         self._five = version == "5"
         self._topic, self._qos = topic, qos
+        self.asks = ASK
         self._ready = threading.Event()
         self._client = paho.Client(
             CallbackAPIVersion.VERSION2,
@@ -194,7 +200,6 @@ class Requester:
         *,
         qos: int = 1,
         respond: str = "",
-        to: str = ASK,
         retain: bool = False,
     ) -> None:
         """Ask with a correlation: of the protocol if it knows it, else in the body."""
@@ -208,7 +213,7 @@ class Requester:
         elif isinstance(body, dict):
             body = body | {"correlation_id": name}
         payload = body if isinstance(body, bytes) else json.dumps(body).encode()
-        self._client.publish(to, payload, qos, retain, properties)
+        self._client.publish(self.asks, payload, qos, retain, properties)
 
     def answer(self, name: Any) -> dict[str, Any]:
         """Wait for the answer to a request and return it."""
