@@ -1,6 +1,7 @@
 """A real MQTT broker: Debian's mosquitto on a port of its own, with TLS, a password file and persistence."""
 
 import ipaddress
+import json
 import os
 import shutil
 import signal
@@ -26,7 +27,7 @@ REQUESTER, HIS_PASSWORD = "device", "s3cret-of-the-device"
 class Mosquitto:
     """A broker that can be stopped, killed and started again with what it had written down."""
 
-    def __init__(self, folder: Path, *, tls: bool, acl: str) -> None:
+    def __init__(self, folder: Path, *, tls: bool, acl: str, no_rights: bool) -> None:
         self.folder, self.tls, self.port = folder, tls, free_port()
         self.host = "127.0.0.1"
         self._process: subprocess.Popen[bytes] | None = None
@@ -44,7 +45,7 @@ class Mosquitto:
             f"listener {self.port} {self.host}",
             *([f"certfile {folder / 'server.pem'}", f"keyfile {folder / 'server.key'}"] if tls else []),
             "allow_anonymous false",
-            f"password_file {passwords}",
+            *([] if no_rights else [f"password_file {passwords}"]),
             "persistence true",
             f"persistence_location {folder}/",
             "max_queued_messages 0",
@@ -54,7 +55,20 @@ class Mosquitto:
         if acl:
             (folder / "acl").write_text(acl)
             lines.append(f"acl_file {folder / 'acl'}")
+        if no_rights:
+            lines += self._nobody_may_listen()
         (folder / "mosquitto.conf").write_text("\n".join(lines) + "\n")
+
+    def _nobody_may_listen(self) -> list[str]:
+        """Write the file of its plugin for rights: one user, who may do nothing."""
+        file = self.folder / "rights.json"
+        command = [program("mosquitto_ctrl"), "dynsec", "init", file, USER, PASSWORD]
+        subprocess.run(command, check=True, capture_output=True)
+        rights = json.loads(file.read_text())
+        rights["clients"][0]["roles"] = rights["roles"] = []
+        file.write_text(json.dumps(rights))
+        plugin = next(Path("/usr/lib").glob("*/mosquitto_dynamic_security.so"))
+        return [f"plugin {plugin}", f"plugin_opt_config_file {file}"]
 
     @property
     def url(self) -> str:
@@ -97,9 +111,19 @@ class Mosquitto:
 
 
 @contextmanager
-def mosquitto(folder: Path, *, tls: bool = True, acl: str = "") -> Iterator[Mosquitto]:
-    """Run a broker in `folder` for the block, with an access list if one is given; else skip the test."""
-    broker = Mosquitto(folder, tls=tls, acl=acl)
+def mosquitto(
+    folder: Path, *, tls: bool = True, acl: str = "", no_rights: bool = False
+) -> Iterator[Mosquitto]:
+    """Run a broker in `folder` for the block; skip the test where none is installed.
+
+    Parameters
+    ----------
+    acl
+        An access list: who may read and write which topics.
+    no_rights
+        Whether nobody may listen on anything.
+    """
+    broker = Mosquitto(folder, tls=tls, acl=acl, no_rights=no_rights)
     try:
         broker.start()
         yield broker

@@ -76,6 +76,7 @@ class Journal:
                 return
             except OSError:
                 if time.monotonic() > deadline:
+                    self._lock.close()
                     raise Busy("Another process answers for this model with the same state folder.") from None
                 time.sleep(0.1)
 

@@ -69,9 +69,13 @@ def read_url(url: str) -> tuple[str, int, bool]:
         raise ValueError("begins neither with mqtt:// nor with mqtts://")
     if parts.username is not None or parts.password is not None:
         raise ValueError("holds a user or password; these have fields of their own")
-    if not parts.hostname or parts.path.strip("/") or parts.query or parts.fragment:
+    try:
+        port = parts.port
+    except ValueError:
+        port = 0
+    if port == 0 or not parts.hostname or parts.path.strip("/") or parts.query or parts.fragment:
         raise ValueError("is not of the form mqtts://host:port")
-    return parts.hostname, parts.port or PORTS[parts.scheme], parts.scheme == "mqtts"
+    return parts.hostname, port or PORTS[parts.scheme], parts.scheme == "mqtts"
 
 
 def read_settings(manifest: Mapping[str, Any], environment: Mapping[str, str] = os.environ) -> Settings:
