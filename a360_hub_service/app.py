@@ -111,9 +111,9 @@ class A360HubService(Application):
     scan_unknown = CaselessStrEnum(
         ["warn", "stop"], "warn", help="What to do with a package of which something could not be checked."
     ).tag(config=True)
-    targets = List(Unicode(), ["process", "docker", "kubernetes"], help="Publishing targets to offer.").tag(
-        config=True
-    )
+    targets = List(
+        Unicode(), ["process", "docker", "kubernetes", "clearblade"], help="Publishing targets to offer."
+    ).tag(config=True)
     default_builder = Unicode(
         help="The builder of forms that name none; the first that works when empty."
     ).tag(config=True)

@@ -21,6 +21,10 @@ _OCTET = "(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
 _THIS_MACHINE = rf"(localhost|127(\.{_OCTET}){{3}}|\[::1\])"
 # A registry's: passwords go over http to this machine only.
 SERVER = rf"^(https://{_LABEL}(\.{_LABEL})*|http://{_THIS_MACHINE})(:({_PORT}))?/?$"
+# A broker's. Which of its parts go together is checked with more words than a pattern has.
+BROKER = rf"^mqtts?://({_LABEL}(\.{_LABEL})*|\[[0-9A-Fa-f:.]+\])(:({_PORT}))?/?$"
+# Whoever reaches an engine rules its machine: from afar it is reached through a tunnel that ends here.
+ENGINE = rf"^(unix:///[A-Za-z0-9._/-]+|tcp://{_THIS_MACHINE}:({_PORT}))$"
 ROLE = r"^arn:[a-z0-9-]+:iam::[0-9]{12}:role/[\w+=,.@/-]+$"
 REGION = r"^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$"
 
@@ -61,6 +65,13 @@ class InputsEdit(d.DataSourceInputsEdit):
     ingress_class: str | None = Field(None, max_length=63, pattern=OBJECT)
     tls_secret: str | None = Field(None, max_length=253, pattern=OBJECT)
     gateway_ref: str | None = Field(None, max_length=300, pattern=GATEWAY_REF)
+    broker_url: str = Field("", min_length=1, max_length=1000, pattern=BROKER)
+    system_key: d.Token | None = None
+    user_token: d.Token | None = None
+    ca_certificate: str | None = Field(None, min_length=1, max_length=100_000)
+    mqtt_version: Literal["3.1.1", "5"] = "3.1.1"
+    answer_qos: Literal[1, 2] = 2
+    engine_url: str | None = Field(None, max_length=1000, pattern=ENGINE)
 
 
 class OCIRegistryInputs(Form):
@@ -71,6 +82,31 @@ class OCIRegistryInputs(Form):
     )
     username: str = Field(min_length=1, max_length=255)
     password: str = Field(min_length=1, max_length=10_000, description="A password or an access token.")
+
+
+class ClearbladeInputs(Form):
+    """What a broker needs: a user with a password or, at ClearBlade, a system key with a user's token."""
+
+    broker_url: str = Field(
+        max_length=1000, pattern=BROKER, description="As mqtts://broker.example.org:8883; 1884 at ClearBlade."
+    )
+    username: str | None = Field(None, min_length=1, max_length=255)
+    password: d.Password | None = None
+    system_key: d.Token | None = None
+    user_token: d.Token | None = None
+    ca_certificate: str | None = Field(
+        None, min_length=1, max_length=100_000, description="PEM of the CA of a broker with one of its own."
+    )
+    mqtt_version: Literal["3.1.1", "5"] = "3.1.1"
+    answer_qos: Literal[1, 2] = Field(
+        2, description="1 for brokers without quality 2; an answer may then arrive twice."
+    )
+    engine_url: str | None = Field(
+        None,
+        max_length=1000,
+        pattern=ENGINE,
+        description="The edge's Docker engine; this machine's if left out.",
+    )
 
 
 class _CredentialForm(Form):
@@ -116,6 +152,14 @@ class KubernetesCredentialForm(_CredentialForm):
     category: Literal["deployment_target"] = "deployment_target"
     service: Literal["kubernetes"]
     inputs: KubernetesInputs
+
+
+class ClearbladeCredentialForm(_CredentialForm):
+    """An MQTT broker, as of ClearBlade, and a host at its edge."""
+
+    category: Literal["api_token"] = "api_token"
+    service: Literal["clearblade"]
+    inputs: ClearbladeInputs
 
 
 class _DataSourceForm(_CredentialForm):
@@ -182,6 +226,7 @@ class CredentialForm(
             Annotated[S3CredentialForm, Tag(f"{CHOICE}aws_s3")]
             | Annotated[OCIRegistryCredentialForm, Tag(f"{CHOICE}oci_registry")]
             | Annotated[KubernetesCredentialForm, Tag(f"{CHOICE}kubernetes")]
+            | Annotated[ClearbladeCredentialForm, Tag(f"{CHOICE}clearblade")]
             | Annotated[SQLiteCredentialForm, Tag(f"{CHOICE}sqlite")]
             | Annotated[PostgresCredentialForm, Tag(f"{CHOICE}postgres")]
             | Annotated[MySQLCredentialForm, Tag(f"{CHOICE}mysql")]

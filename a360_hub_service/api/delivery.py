@@ -9,12 +9,15 @@ from pydantic import Field, StringConstraints, ValidationInfo, field_validator
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from a360runtime.serving.mqtt import topics
+
 from ..backends.base import Health
 from ..entities import Credential, Endpoint, Job, Package
 from ..errors import NotFound
 from ..policy import Action
-from ..services import deployment_targets, endpoints, jobs, keys, packaging, publishing
+from ..services import brokers, deployment_targets, endpoints, jobs, keys, packaging, publishing
 from ..services.keys import KeySpec
+from ..services.paging import slice_by
 from .gates import ScanSummary, summaries
 from .jobs import JobView
 from .routing import AsyncCall, Call, Form, Page, View
@@ -42,7 +45,7 @@ class PackageForm(Form):
     """How to package a model's final run (F288 to F305)."""
 
     wrapper: Literal["flask", "mqtt"] = Field(
-        "flask", description="Only `flask` is offered now.", json_schema_extra={"enum": ["flask"]}
+        "flask", description="`flask` answers over HTTP, `mqtt` over a broker, as of ClearBlade."
     )
     repository: str = Field(
         min_length=1, max_length=2000, description="Ends in `.git`.", json_schema_extra=REPOSITORY
@@ -55,10 +58,16 @@ class PackageForm(Form):
     validation_input: str | None = Field(None, max_length=500_000)
     validation_output: str | None = Field(None, max_length=500_000)
     listen_topic: str | None = Field(
-        None, max_length=500, description="Of the wrapper `mqtt` only.", json_schema_extra=NOTHING
+        None,
+        max_length=topics.LONGEST,
+        validate_default=True,
+        description="Where requests come; it may hold wildcards. Of the wrapper `mqtt`, which needs it.",
     )
     respond_topic: str | None = Field(
-        None, max_length=500, description="Of the wrapper `mqtt` only.", json_schema_extra=NOTHING
+        None,
+        max_length=topics.LONGEST,
+        validate_default=True,
+        description="Where answers go that no request asks for elsewhere. Of the wrapper `mqtt`.",
     )
     base_image: str | None = Field(None, max_length=500, description="Ours if left out.")
     dependencies: str = Field("requirements.txt", min_length=1, max_length=500)
@@ -70,7 +79,7 @@ class PackageForm(Form):
     )
     builder: str | None = Field(None, max_length=64, description="The operator's choice if left out.")
 
-    @field_validator("wrapper", "registry_type")
+    @field_validator("registry_type")
     @classmethod
     def _is_offered(cls, value: str, info: ValidationInfo) -> str:
         offered = cls.model_fields[info.field_name or ""].default
@@ -78,16 +87,35 @@ class PackageForm(Form):
             raise ValueError(f"{value} is not available in this installation yet; offered is: {offered}")
         return value
 
-    @field_validator("listen_topic", "respond_topic", "registry_url")
+    @field_validator("registry_url")
     @classmethod
     def _without_use(cls, value: str | None) -> str | None:
         if value:
-            raise ValueError("has no meaning with this wrapper and registry; leave it out")
+            raise ValueError("has no meaning without a registry; leave it out")
         return None
+
+    @field_validator("listen_topic", "respond_topic")
+    @classmethod
+    def _fits_the_wrapper(cls, value: str | None, info: ValidationInfo) -> str | None:
+        wrapper = info.data.get("wrapper")
+        if wrapper != "mqtt":
+            if value and wrapper:
+                raise ValueError(f"has no meaning with the wrapper {wrapper}; leave it out")
+            return None
+        if not value:
+            raise ValueError("is needed by the wrapper mqtt")
+        if info.field_name == "listen_topic":
+            why = topics.why_no_filter(value)
+        else:
+            listen = info.data.get("listen_topic")
+            why = topics.why_no_topic(value) or (topics.why_no_pair(listen, value) if listen else "")
+        if why:
+            raise ValueError(why)
+        return value
 
     def spec(self) -> packaging.PackageSpec:
         """What the use case takes."""
-        unused = {"listen_topic", "respond_topic", "registry_type", "registry_url"}
+        unused = {"registry_type", "registry_url"}
         return packaging.PackageSpec(**self.model_dump(exclude=unused, exclude_none=True))
 
 
@@ -96,6 +124,9 @@ class PublishForm(Form):
 
     target: str | None = Field(
         None, max_length=128, description="Or a deployment target; the operator's choice if left out."
+    )
+    credential: str | None = Field(
+        None, max_length=128, description="The broker's, by name or identifier; of the target `clearblade`."
     )
     replicas: Whole = Field(1, ge=1, le=20)
     max_replicas: Whole | None = Field(
@@ -217,11 +248,11 @@ class EndpointView(View):
 
 
 class PublishView(View):
-    """A publication that has begun. The key is shown this once."""
+    """A publication that has begun. The key, if there are keys, is shown this once."""
 
     job: JobView
     endpoint: EndpointView
-    api_key: str
+    api_key: str | None = Field(description="None where the users of a broker are who may ask.")
 
 
 class ApiKeyView(View):
@@ -229,6 +260,15 @@ class ApiKeyView(View):
 
     api_key: str
     key: KeyView
+
+
+class BrokerView(View):
+    """An MQTT broker that models can be published at."""
+
+    id: str
+    name: str
+    description: str
+    broker_url: str
 
 
 class BackendView(View):
@@ -285,7 +325,7 @@ def endpoint_view(call: Call | AsyncCall, endpoint: Endpoint, live: endpoints.Li
         limits=live.limits,
         environment_names=sorted(environment),
         keys=[KeyView.model_validate(key) for key in endpoint.keys],
-        call_example=endpoints.call_example(endpoint.url) if endpoint.url else None,
+        call_example=endpoints.call_example(endpoint) if endpoint.url else None,
     )
 
 
@@ -390,6 +430,17 @@ def _place_view(row: Credential) -> BackendView:
     return BackendView(
         name=row.name, description=row.description, available=seen["ok"], reason=seen["message"]
     )
+
+
+def list_brokers(call: Call) -> Page[BrokerView]:
+    """List the brokers of the caller's groups"""
+
+    def rank(account: brokers.BrokerAccount) -> str:
+        return f"{account.name.lower()}\x1f{account.id}"
+
+    accounts = sorted(brokers.list_brokers(call.session, call.actor), key=rank)
+    items, cursor = slice_by(accounts, rank, limit=call.query.limit, cursor=call.query.cursor)
+    return Page(items=[BrokerView.model_validate(item) for item in items], next_cursor=cursor)
 
 
 async def _backends(call: AsyncCall, backends: list[Any]) -> Page[BackendView]:

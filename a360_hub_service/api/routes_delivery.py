@@ -72,6 +72,7 @@ DELIVERY = [
         fresh=True,
     ),
     _endpoints("GET", "/targets", d.list_targets, A.PROJECTS_LIST, Page[d.BackendView]),
+    _endpoints("GET", "/brokers", d.list_brokers, A.PROJECTS_LIST, Page[d.BrokerView], query=PageQuery),
 ]
 
 _jobs = partial(Route, tag="Jobs")

@@ -13,11 +13,17 @@ HINT = "Start the Docker engine, or give the platform the right to use its socke
 
 
 @contextlib.contextmanager
-def engine(error: type[BackendError], timeout: float = 600.0) -> Iterator[docker.DockerClient]:
-    """Yield a client of the engine. What the engine refuses is raised as `error`, with the engine's words."""
+def engine(
+    error: type[BackendError], timeout: float = 600.0, *, url: str = ""
+) -> Iterator[docker.DockerClient]:
+    """Yield a client of the engine, here or at `url`. What it refuses is raised as `error`, in its words."""
     client = None
     try:
-        client = docker.from_env(timeout=int(timeout))
+        client = (
+            docker.DockerClient(base_url=url, timeout=int(timeout))
+            if url
+            else docker.from_env(timeout=int(timeout))
+        )
         yield client
     except DockerException as problem:
         if client is None:

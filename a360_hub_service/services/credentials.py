@@ -10,8 +10,9 @@ from sqlalchemy.orm import Session
 from ..backends.datasources import KINDS, DatabaseCheck, check_inputs
 from ..entities import Credential, DataRepo, GroupRole, utcnow
 from ..errors import A360Error, Conflict, FieldError, Invalid
-from . import deployment_targets, registries, volumes
+from . import brokers, deployment_targets, registries, volumes
 from .context import Actor, Context
+from .endpoints import RUNNING
 from .naming import check_name
 from .paging import slice_by
 
@@ -20,12 +21,14 @@ SHOWN: dict[str, tuple[str, ...]] = {
     volumes.S3: ("account_id", "region", "endpoint_url", "role_arn"),
     registries.OCI_REGISTRY: registries.SHOWN,
     **deployment_targets.SHOWN,
+    brokers.CLEARBLADE: brokers.SHOWN,
     **{name: kind.shown for name, kind in KINDS.items()},
 }
 SECRET: dict[str, tuple[str, ...]] = {
     volumes.S3: ("access_key", "access_secret"),
     registries.OCI_REGISTRY: registries.SECRET,
     **deployment_targets.SECRET,
+    brokers.CLEARBLADE: brokers.SECRET,
     **{name: kind.secret for name, kind in KINDS.items()},
 }
 # What says where volumes are; changing it under a data repo would lose its files.
@@ -113,6 +116,8 @@ def edit(session: Session, context: Context, row: Credential, changes: dict[str,
         changes["groups"] = sorted(set(changes["groups"]))
     inputs = changes.pop("inputs", {})
     _check_known(row.service, inputs)
+    if row.service == brokers.CLEARBLADE:
+        inputs = {**brokers.cleared(inputs), **inputs}
     moved = [name for name in PLACE if name in inputs and inputs[name] != row.settings.get(name)]
     if moved and repos:
         raise Conflict(
@@ -151,6 +156,11 @@ def delete(session: Session, row: Credential) -> None:
             f"{_count(repos)} in this account.", hint="Delete the data repos, or their projects, first."
         )
     deployment_targets.refuse_deletion(session, row)
+    if slugs := brokers.in_use(session, row, RUNNING):
+        raise Conflict(
+            f"The endpoint {slugs[0]} is at this broker with this credential.",
+            hint="Withdraw it first, or give the credential other inputs.",
+        )
     session.delete(row)
 
 
@@ -164,6 +174,8 @@ def connection(session: Session, context: Context, row: Credential) -> Callable[
         return registries.check(row.settings, context.secrets.decrypt(row.secret))
     if row.category == deployment_targets.DEPLOYMENT_TARGET:
         return deployment_targets.check(context, row)
+    if row.service == brokers.CLEARBLADE:
+        return brokers.check(row.settings, context.secrets.decrypt(row.secret))
     return context.storages.account(row.settings, context.secrets.decrypt(row.secret)).check
 
 
@@ -183,6 +195,8 @@ def _checked(context: Context, service: str, inputs: dict[str, Any]) -> dict[str
         check_inputs(KINDS[service], inputs)
     elif service == registries.OCI_REGISTRY:
         registries.check_inputs(inputs)
+    elif service == brokers.CLEARBLADE:
+        brokers.check_inputs(inputs)
     elif service in deployment_targets.RUNS_ON:
         return deployment_targets.check_inputs(context, service, inputs)
     return inputs

@@ -3,12 +3,15 @@
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session, joinedload, selectinload
+
+from a360runtime.serving.mqtt.settings import read_url
 
 from ..backends.base import BackendError
 from ..backends.images.base import BuiltPackage
@@ -16,6 +19,7 @@ from ..backends.targets.base import Target
 from ..backends.targets.types import EndpointSpec, EndpointStatus, KeyRecord
 from ..entities import Collaborator, Endpoint, Model, Package
 from ..errors import Unavailable
+from . import brokers
 from .context import Actor, Context
 from .paging import page
 
@@ -50,17 +54,32 @@ def list_endpoints(
     """The endpoints of the caller's projects that run or are being started, newest first."""
     mine = select(Collaborator.project_id).where(Collaborator.user_name == actor.name)
     query = select(Endpoint).join(Model).where(Model.project_id.in_(mine), Endpoint.desired == RUNNING)
-    query = query.options(joinedload(Endpoint.model), selectinload(Endpoint.keys))
+    query = query.options(
+        joinedload(Endpoint.model), joinedload(Endpoint.package), selectinload(Endpoint.keys)
+    )
     return page(session, query, Endpoint.id, limit=limit, cursor=cursor)
 
 
-def call_example(url: str) -> str:
-    """A call that works once key and body are filled in (F328 to F330)."""
+def call_example(endpoint: Endpoint) -> str:
+    """A call that works once key, or user and password, and body are filled in (F328 to F330)."""
+    url, form = endpoint.url or "", endpoint.package.form or {}
+    if form.get("wrapper") == "mqtt":
+        return _mqtt_example(url, form)
     return (
         f"curl -X POST '{url}' \\\n"
         "  -H 'Content-Type: application/json' \\\n"
         "  -H 'apikey: REPLACE-WITH-YOUR-API-KEY' \\\n"
         "  -d '{}'"
+    )
+
+
+def _mqtt_example(url: str, form: Mapping[str, Any]) -> str:
+    host, port, tls = read_url(url)
+    login = f"-h {host} -p {port} -u REPLACE-WITH-USER -P REPLACE-WITH-PASSWORD"
+    login += " --cafile ca.pem" if tls else ""
+    return (
+        f"mosquitto_sub {login} -q 1 -t '{form['respond_topic']}' &\n"
+        f"mosquitto_pub {login} -q 1 -t '{form['listen_topic']}' -m '{{\"correlation_id\": \"1\"}}'"
     )
 
 
@@ -137,7 +156,7 @@ def target_of(context: Context, endpoint: Endpoint) -> Target:
     return target.at(endpoint.deployment_target_id or "")
 
 
-def spec_of(context: Context, endpoint: Endpoint) -> EndpointSpec:
+def spec_of(session: Session, context: Context, endpoint: Endpoint) -> EndpointSpec:
     """What should run, from the database alone; the same each time, so that targets recognise it."""
     package = endpoint.package
     form = endpoint.form
@@ -154,6 +173,7 @@ def spec_of(context: Context, endpoint: Endpoint) -> EndpointSpec:
         labels={"a360.model": endpoint.model_id, "a360.endpoint": endpoint.id},
         max_replicas=form.get("max_replicas") or 0,
         project=endpoint.model.project.slug,
+        broker=brokers.settings_of(session, context, endpoint),
     )
 
 
@@ -173,4 +193,4 @@ def load_for_target(
 ) -> tuple[EndpointSpec, list[KeyRecord]]:
     """What a target needs to run an endpoint."""
     endpoint = session.get_one(Endpoint, endpoint_id)
-    return spec_of(context, endpoint), key_records(endpoint)
+    return spec_of(session, context, endpoint), key_records(endpoint)

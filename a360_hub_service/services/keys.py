@@ -78,7 +78,7 @@ def add(session: Session, context: Context, actor: Actor, endpoint: Endpoint, sp
         If the target does not take the keys; then they stay as they were.
     """
     check_name("name", spec.name)
-    _hold(session, endpoint)
+    _hold(session, context, endpoint)
     now = utcnow()
     for key in endpoint.keys:
         if key.expires_at is not None and key.expires_at <= now:
@@ -106,7 +106,7 @@ def revoke(session: Session, context: Context, endpoint: Endpoint, key_id: str) 
     Unavailable
         If the target does not take the keys; then they stay as they were.
     """
-    _hold(session, endpoint)
+    _hold(session, context, endpoint)
     key = next((key for key in endpoint.keys if key.id == key_id), None)
     if key is None:
         raise NotFound("The endpoint has no such key.", hint="It may have been revoked, or have expired.")
@@ -122,13 +122,18 @@ def forget(session: Session, endpoint: Endpoint) -> None:
     session.expire(endpoint, ["keys"])
 
 
-def _hold(session: Session, endpoint: Endpoint) -> None:
+def _hold(session: Session, context: Context, endpoint: Endpoint) -> None:
     model = endpoint.model
     lock(session, model)
     if model.status != State.PUBLISHED or endpoint.desired != endpoints.RUNNING:
         raise Conflict(
             f"“{model.model_name}” {model.version} is “{model.status}”; keys belong to published models.",
             hint="Publish it; that makes a new key too.",
+        )
+    if endpoints.target_of(context, endpoint).needs_broker:
+        raise Conflict(
+            "This endpoint has no keys: the users of its broker are who may ask.",
+            hint="Give or take rights to its topics at the broker.",
         )
     session.expire(endpoint, ["keys"])
 

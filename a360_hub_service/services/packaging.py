@@ -257,7 +257,7 @@ def _build(work: Work) -> None:
             repo_dir=work.folder / "repo",
             commit=package.commit or "",
             labels={"a360.model": work.model_id, "a360.package": package.id},
-            **{field.name: form[field.name] for field in fields(ScriptForm)},
+            **{field.name: form[field.name] for field in fields(ScriptForm) if field.name in form},
         ),
         work.log,
     )

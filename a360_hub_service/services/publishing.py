@@ -8,11 +8,11 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from ..backends.targets.base import Target
-from ..entities import Endpoint, Job, Model, Package
+from ..entities import Credential, Endpoint, Job, Model, Package
 from ..errors import Conflict, FieldError, Invalid, Unavailable
 from ..jobs.work import Failure, JobKind, Step, Work
 from ..lifecycle import Command, State, next_state
-from . import deployment_targets, jobs, keys
+from . import brokers, deployment_targets, jobs, keys
 from .context import Actor, Context
 from .endpoints import (
     RUNNING,
@@ -42,6 +42,8 @@ class PublishSpec:
         Name of a target of the operator, or of a deployment target; empty for the default.
     max_replicas
         Up to how many replicas there may be when there are many calls; 0 for no more than ``replicas``.
+    credential
+        Of the broker, by name or identifier, for targets that need one.
     """
 
     cpu_request: float
@@ -51,16 +53,17 @@ class PublishSpec:
     replicas: int = 1
     max_replicas: int = 0
     target: str = ""
+    credential: str = ""
     environment: dict[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """An order to publish: its job, its endpoint, and the key that is shown this once."""
+    """An order to publish: its job, its endpoint, and the key that is shown this once, if it has keys."""
 
     job: Job
     endpoint: Endpoint
-    api_key: str = field(repr=False)
+    api_key: str | None = field(repr=False)
 
 
 def request(session: Session, context: Context, actor: Actor, model: Model, spec: PublishSpec) -> Published:
@@ -79,15 +82,8 @@ def request(session: Session, context: Context, actor: Actor, model: Model, spec
     jobs.refuse_second(session, model)
     transition(session, model, Command.PUBLISH, actor.name)
     package = newest_package(session, model)
-    place = deployment_targets.find(session, actor, spec.target) if spec.target else None
-    if spec.target in context.targets:
-        place = None
-    name = deployment_targets.RUNS_ON[place.service] if place else spec.target
-    target = choose_target(context, name, package.builder)
-    if spec.max_replicas and not target.scales:
-        raise Invalid.field(
-            "max_replicas", f"“{target.name}” adds no replicas by itself", hint="Leave it out."
-        )
+    target, place = _target_and_place(session, context, actor, package, spec)
+    credential_id = _broker(session, actor, target, spec)
     endpoint = endpoint_of(session, model)
     if endpoint is None:
         endpoint = Endpoint(model_id=model.id, slug=package.form["slug"], created_by=actor.name)
@@ -96,13 +92,16 @@ def request(session: Session, context: Context, actor: Actor, model: Model, spec
             endpoint.slug = endpoint_slug(session, model)
     endpoint.package, endpoint.target, endpoint.desired = package, target.name, RUNNING
     endpoint.deployment_target = place
-    endpoint.form = {k: v for k, v in asdict(spec).items() if k not in ("environment", "target")}
+    endpoint.form = {
+        k: v for k, v in asdict(spec).items() if k not in ("environment", "target", "credential")
+    }
+    endpoint.form |= {"credential": credential_id} if credential_id else {}
     endpoint.environment = context.secrets.encrypt(spec.environment) if spec.environment else ""
     endpoint.url, endpoint.created_by = None, actor.name
     session.add(endpoint)
     session.flush()
     keys.forget(session, endpoint)
-    api_key = keys.new(session, endpoint, actor.name, FIRST_KEY).value
+    api_key = None if target.needs_broker else keys.new(session, endpoint, actor.name, FIRST_KEY).value
     job = jobs.begin(session, context, actor, model, kind=jobs.PUBLISH, subject_id=endpoint.id)
     return Published(job, endpoint, api_key)
 
@@ -140,7 +139,38 @@ def newest_package(session: Session, model: Model) -> Package:
     return package
 
 
-def choose_target(context: Context, name: str, builder: str) -> Target:
+def _target_and_place(
+    session: Session, context: Context, actor: Actor, package: Package, spec: PublishSpec
+) -> tuple[Target, Credential | None]:
+    """The target of the form, and the deployment target it names, if it names one."""
+    named = bool(spec.target) and spec.target not in context.targets
+    place = deployment_targets.find(session, actor, spec.target) if named else None
+    name = deployment_targets.RUNS_ON[place.service] if place else spec.target
+    target = choose_target(context, name, package.builder, package.form.get("wrapper", "flask"))
+    if spec.max_replicas and not target.scales:
+        raise Invalid.field(
+            "max_replicas", f"“{target.name}” adds no replicas by itself", hint="Leave it out."
+        )
+    return target, place
+
+
+def _broker(session: Session, actor: Actor, target: Target, spec: PublishSpec) -> str | None:
+    """The identifier of the broker's credential; none for targets that need no broker."""
+    if not target.needs_broker:
+        if spec.credential:
+            message = f"has no meaning for the target “{target.name}”; leave it out"
+            raise Invalid.field("credential", message)
+        return None
+    if spec.replicas != 1:
+        raise Invalid.field(
+            "replicas",
+            f"must be 1 for the target “{target.name}”",
+            hint="Several replicas would each answer every request.",
+        )
+    return brokers.choose(session, actor, spec.credential).id
+
+
+def choose_target(context: Context, name: str, builder: str, wrapper: str) -> Target:
     """The target of this name; for an empty one the default if it runs such packages, else one that does.
 
     Raises
@@ -148,12 +178,22 @@ def choose_target(context: Context, name: str, builder: str) -> Target:
     Invalid
         If there is none, naming those there are.
     """
-    fitting = {each.name: each for each in context.targets.values() if builder in each.builders}
+    fitting = {
+        each.name: each
+        for each in context.targets.values()
+        if builder in each.builders and wrapper in each.wrappers
+    }
     offered = ", ".join(sorted(fitting)) or "none"
     target = context.targets.get(name) if name else None
     if name and target is None:
         raise Invalid.field("target", f"there is no “{name}”", hint=f"Offered for this package: {offered}.")
     target = target or fitting.get(context.settings.default_target) or next(iter(fitting.values()), None)
+    if target is not None and wrapper not in target.wrappers:
+        raise Invalid.field(
+            "target",
+            f"does not run packages with the wrapper “{wrapper}”",
+            hint=f"Offered for this package: {offered}; or package again with another wrapper.",
+        )
     if target is None or target.name not in fitting:
         raise Invalid.field(
             "target",

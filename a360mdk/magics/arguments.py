@@ -150,6 +150,11 @@ def _package(parser: Parser) -> None:
     parser.add_argument("--validation-output", metavar="TEXT", help="its answer; text, or a variable")
     parser.add_argument("--dependencies", metavar="PATH", default="requirements.txt")
     parser.add_argument("--base-image", metavar="IMAGE")
+    parser.add_argument(
+        "--wrapper", metavar="NAME", help="flask (HTTP) or mqtt (a broker); flask if left out"
+    )
+    parser.add_argument("--listen-topic", metavar="TOPIC", help="of mqtt: where requests come")
+    parser.add_argument("--respond-topic", metavar="TOPIC", help="of mqtt: where answers go")
     parser.add_argument("--builder", help="the operator's choice if left out")
     parser.add_argument("--wait", action="store_true", help="show the log, and end with the result")
 
@@ -158,6 +163,7 @@ def _publish(parser: Parser) -> None:
     _model(parser)
     parser.add_argument("--replicas", metavar="N", type=int, default=1)
     parser.add_argument("--target", help="where to run; the operator's choice if left out")
+    parser.add_argument("--credential", metavar="NAME", help="of the broker, for the target clearblade")
     parser.add_argument("--cpu-request", metavar="CORES", type=float, default=0.1, help="per replica (0.1)")
     parser.add_argument("--cpu-limit", metavar="CORES", type=float, default=1.0, help="per replica (1)")
     parser.add_argument("--memory-request", metavar="GB", type=float, default=0.25, help="(0.25)")

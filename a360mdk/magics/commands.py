@@ -86,6 +86,9 @@ def package(a360ai: A360AI, names: dict[str, Any], given: Namespace) -> None:
         "dependencies": given.dependencies,
         "base_image": given.base_image,
         "builder": given.builder,
+        "wrapper": given.wrapper,
+        "listen_topic": given.listen_topic,
+        "respond_topic": given.respond_topic,
     }
     body = {name: value for name, value in form.items() if value is not None}
     job = a360ai.client.post(f"/models/{model.id}/package", ModelError, body)
@@ -118,15 +121,15 @@ def publish(a360ai: A360AI, names: dict[str, Any], given: Namespace) -> None:
         "memory_limit": given.memory_limit,
         "environment": given.env,
         **({"target": given.target} if given.target else {}),
+        **({"credential": given.credential} if given.credential else {}),
     }
     answer = a360ai.client.post(f"/models/{model.id}/publish", ModelError, body)
     names[given.key_into] = answer["api_key"]  # first of all: it is never given out again
-    print(
-        f"Publishing {model.model_name} {model.version}: job {answer['job']['id']}.\n"
-        f"The API key is in the variable {given.key_into}, and nowhere else; keep it with your passwords."
-    )
-    if given.show_key:
-        print(f"API key: {answer['api_key']}\nIt is saved with this notebook: clear this output.")
+    print(f"Publishing {model.model_name} {model.version}: job {answer['job']['id']}.")
+    if answer["api_key"] is None:
+        print("There is no API key: the users of the broker are who may ask.")
+    else:
+        _tell_key(answer["api_key"], given)
     if given.wait:
         _finished(a360ai, answer["job"])
         endpoint = a360ai.client.get(f"/endpoints/{answer['endpoint']['id']}", ModelError)
@@ -141,6 +144,12 @@ COMMANDS: dict[str, Callable[[A360AI, dict[str, Any], Namespace], Any]] = {
     "package": package,
     "publish": publish,
 }
+
+
+def _tell_key(key: str, given: Namespace) -> None:
+    print(f"The API key is in the variable {given.key_into}, and nowhere else; keep it with your passwords.")
+    if given.show_key:
+        print(f"API key: {key}\nIt is saved with this notebook: clear this output.")
 
 
 def _finished(a360ai: A360AI, job: dict[str, Any]) -> None:

@@ -28,9 +28,19 @@ def main(folder: Path, arguments: list[str]) -> int:
         "--validate", metavar="FILE", help="run the script once on this body and print the answer"
     )
     parser.add_argument("--check", action="store_true", help="load the package, then leave")
+    parser.add_argument("--healthcheck", action="store_true", help="say whether the MQTT wrapper is well")
     options = parser.parse_args(arguments)
     if options.check or options.validate:
         return validate(folder, options.validate)
+    manifest = json.loads((folder / "a360.json").read_text("utf-8"))
+    if options.healthcheck:
+        from a360runtime.serving.mqtt.check import healthcheck
+
+        return healthcheck(manifest)
+    if manifest.get("wrapper") == "mqtt":
+        from a360runtime.serving.mqtt.main import serve as serve_mqtt
+
+        return serve_mqtt(folder, manifest)
     serve(folder, options.host, options.port)
     return 0
 

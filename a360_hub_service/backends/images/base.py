@@ -33,6 +33,7 @@ def without_runtime(base: object) -> BuildError:
 class ScriptForm:
     """What the form of a package says about its script, wherever the repository is.
 
+    `listen_topic` and `respond_topic` are of the wrapper ``mqtt`` only.
     `script_name` and `dependencies` are paths with forward slashes: the first from the root of the
     repository, the second from the script's folder, or else from the root.
     """
@@ -46,6 +47,8 @@ class ScriptForm:
     validation_input: str = ""
     validation_output: str = ""
     base_image: str = ""
+    listen_topic: str = ""
+    respond_topic: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,6 +128,9 @@ class ImageBuilder(LoggingConfigurable):
         """
         return Subject(Inventory(unread=(f"what packages of the kind “{self.name}” hold",)))
 
+
+WRAPPERS = ("flask", "mqtt")
+"""What may be around a model in a package."""
 
 BUILDERS: dict[str, str] = {
     "bundle": "a360_hub_service.backends.images.bundle.BundleBuilder",

@@ -18,6 +18,7 @@ from a360_hub_service.backends.base import Health, Log
 from a360_hub_service.backends.images import stock
 from a360_hub_service.backends.images.base import (
     ARTIFACT_NAMES,
+    WRAPPERS,
     BuildError,
     BuildRequest,
     BuiltPackage,
@@ -55,16 +56,15 @@ class Assembler(ImageBuilder):
 
     def prepare(self, request: BuildRequest, python: PythonTarget, log: Log) -> tuple[Script, Dependencies]:
         """Check the request and install what its script depends on. Raises `BuildError`."""
-        if request.wrapper != "flask":
-            raise BuildError(
-                f"There is no wrapper {request.wrapper!r}.", hint="The wrapper is flask.", field="wrapper"
-            )
+        if request.wrapper not in WRAPPERS:
+            offered = f"Wrappers are: {', '.join(WRAPPERS)}."
+            raise BuildError(f"There is no wrapper {request.wrapper!r}.", hint=offered, field="wrapper")
         if not request.artifact_files.get("trained_model"):
             raise BuildError("The final run has no model.", hint="Choose a final run with a logged model.")
         script = check_script(request.repo_dir, request.script_name, request.call_function)
         log(f"The script {request.script_name} has the function {request.call_function}.")
         wanted = read_requirements(request, script, log)
-        return script, self.resolver.prepare([*wanted, *_serving_requirements()], python, log)
+        return script, self.resolver.prepare([*wanted, *_requirements_of(request.wrapper)], python, log)
 
     def assemble(
         self, request: BuildRequest, script: Script, dependencies: Dependencies, python: str, folder: Path
@@ -238,8 +238,9 @@ def _runtime_folder() -> Path:
     return Path(next(iter(spec.submodule_search_locations)))
 
 
-def _serving_requirements() -> list[str]:
-    lines = (_runtime_folder() / "serving-requirements.txt").read_text("utf-8").splitlines()
+def _requirements_of(wrapper: str) -> list[str]:
+    file = "mqtt-requirements.txt" if wrapper == "mqtt" else "serving-requirements.txt"
+    lines = (_runtime_folder() / file).read_text("utf-8").splitlines()
     return [line for line in lines if line and not line.startswith("#")]
 
 
@@ -252,15 +253,20 @@ def _copy_runtime(source: Path, target: Path, *, compiled: bool) -> None:
 def _manifest(
     request: BuildRequest, script: Script, dependencies: Dependencies, python: str
 ) -> dict[str, object]:
-    return dict(request.manifest) | {
-        "format": 1,
-        "slug": request.slug,
-        "wrapper": request.wrapper,
-        "script": f"script/{script.path.name}",
-        "call_function": request.call_function,
-        "input_format": request.input_format,
-        "output_format": request.output_format,
-        "commit": request.commit,
-        "lock_sha256": dependencies.sha256,
-        "python": python,
-    }
+    topics = {"listen_topic": request.listen_topic, "respond_topic": request.respond_topic}
+    return (
+        dict(request.manifest)
+        | (topics if request.wrapper == "mqtt" else {})
+        | {
+            "format": 1,
+            "slug": request.slug,
+            "wrapper": request.wrapper,
+            "script": f"script/{script.path.name}",
+            "call_function": request.call_function,
+            "input_format": request.input_format,
+            "output_format": request.output_format,
+            "commit": request.commit,
+            "lock_sha256": dependencies.sha256,
+            "python": python,
+        }
+    )

@@ -21,6 +21,10 @@ class Target(LoggingConfigurable):
     """Names of the builders whose packages this target can run."""
     scales: ClassVar[bool] = False
     """Does it add replicas by itself when there are many calls?"""
+    wrappers: ClassVar[tuple[str, ...]] = ("flask", "asgi")
+    """Wrappers this target can run, those that speak HTTP unless it says otherwise."""
+    needs_broker: ClassVar[bool] = False
+    """Are its endpoints reached through a broker, whose users are who may ask? Then they have no keys."""
 
     home = Unicode(help="The state directory of the platform.").tag(config=True)
     start_timeout = Float(90.0, help="Seconds until a new endpoint must be ready.").tag(config=True)
@@ -96,6 +100,7 @@ TARGETS: dict[str, str] = {
     "process": "a360_hub_service.backends.targets.process.ProcessTarget",
     "docker": "a360_hub_service.backends.targets.docker.DockerTarget",
     "kubernetes": "a360_hub_service.backends.targets.kubernetes.KubernetesTarget",
+    "clearblade": "a360_hub_service.backends.targets.clearblade.ClearbladeTarget",
 }
 
 

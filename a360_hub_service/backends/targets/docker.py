@@ -97,7 +97,7 @@ class DockerTarget(LocalTarget):
             "security_opt": ["no-new-privileges"],
             "pids_limit": 512,
             "log_config": {"type": "json-file", "config": {"max-size": "10m", "max-file": "2"}},
-            **_limits(spec),
+            **engine_limits(spec),
         }
 
     def _replicas(self, slug: str, revision: str) -> list[ReplicaStatus]:
@@ -134,7 +134,8 @@ class DockerTarget(LocalTarget):
             return "\n".join(each.logs(tail=lines).decode("utf-8", "replace").rstrip() for each in found)
 
 
-def _limits(spec: EndpointSpec) -> dict[str, Any]:
+def engine_limits(spec: EndpointSpec) -> dict[str, Any]:
+    """Return the limits of `spec` as the engine takes them for a container."""
     limits: dict[str, Any] = {}
     if spec.memory_limit:
         # No swap beside it: a replica that wants more memory than its limit ends and is started again.

@@ -169,7 +169,7 @@ class LocalTarget(Target):
     def _revision(self, spec: EndpointSpec) -> str:
         """Name what `spec` runs as; labels, and what only clusters know, change nothing that runs."""
         seen = asdict(spec) | {"labels": None}
-        del seen["project"], seen["max_replicas"]
+        del seen["project"], seen["max_replicas"], seen["broker"]
         return hashlib.sha256(json.dumps(seen, sort_keys=True).encode()).hexdigest()[:12]
 
     def _route(self, slug: str, revision: str) -> None:

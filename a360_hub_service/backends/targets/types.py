@@ -26,6 +26,7 @@ class EndpointSpec:
 
     `max_replicas` above `replicas` lets a target that scales add some; `project` is the slug of the project,
     for targets that keep projects apart.
+    `broker` are the settings of the MQTT wrapper (``A360_MQTT_...``), secrets among them.
     """
 
     slug: str
@@ -39,6 +40,7 @@ class EndpointSpec:
     labels: Mapping[str, str] = field(default_factory=dict)
     max_replicas: int = 0
     project: str = ""
+    broker: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True)
