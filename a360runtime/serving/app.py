@@ -14,27 +14,25 @@ if TYPE_CHECKING:
 _LINES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
 
 
-class Answer(Response):
-    """A finished answer. Its body is handed to the server in one piece, which sends it as it is."""
-
-    def __init__(self, reply: Reply, closing: bool) -> None:
-        super().__init__(reply.body, reply.status, reply.headers, content_type=reply.media)
-        if closing:
-            self.headers["Connection"] = "close"
-
-    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        """Answer as WSGI wants it."""
-        body = self.response
-        start_response(self.status, self.headers.to_wsgi_list())
-        return body  # type: ignore[return-value]
-
-
 class ModelApp(Flask):
-    """Answers every request with `endpoint`, which knows its addresses: no map of them is needed."""
+    """Answers every request with `endpoint`, which knows its addresses: no map of them is needed.
+
+    Calls, which are POSTs, are answered before Flask makes its contexts: those cost as much as the prediction
+    of a small model, and a script gets its artifacts and the body, never the request.
+    """
 
     def __init__(self, endpoint: Endpoint) -> None:
         super().__init__("a360runtime.serving", static_folder=None)
         self._endpoint = endpoint
+
+    def wsgi_app(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        """Answer one request as WSGI wants it; a body in one piece, which the server sends as it is."""
+        if environ["REQUEST_METHOD"] != "POST":
+            answered: Iterable[bytes] = super().wsgi_app(environ, start_response)
+            return answered
+        reply = self._call(environ)
+        start_response(_LINES[reply.status], self._headers(reply))
+        return [reply.body]
 
     def create_url_adapter(self, request: Request | None) -> "MapAdapter | None":
         """Return none, so that no address is looked up."""
@@ -42,16 +40,22 @@ class ModelApp(Flask):
 
     def dispatch_request(self) -> Response:
         """Answer the request of this context."""
-        environ = request.environ
+        reply = self._call(request.environ)
+        return Response(reply.body, reply.status, self._headers(reply))
+
+    def _call(self, environ: dict[str, Any]) -> Reply:
         length = environ.get("CONTENT_LENGTH", "")
-        reply = self._endpoint.call(
+        return self._endpoint.call(
             environ["REQUEST_METHOD"],
             environ["PATH_INFO"],
             environ.get("HTTP_APIKEY"),
             int(length) if length.isdigit() else None,
             environ["wsgi.input"].read,
         )
-        return Answer(reply, self._endpoint.stop.is_set())
+
+    def _headers(self, reply: Reply) -> list[tuple[str, str]]:
+        closing = [("Connection", "close")] if self._endpoint.stop.is_set() else []
+        return [("Content-Type", reply.media), *reply.headers, *closing]
 
 
 def create_app(endpoint: Endpoint) -> ModelApp:

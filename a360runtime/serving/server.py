@@ -26,13 +26,13 @@ def serve(folder: Path, host: str, port: int) -> None:
     A360_MAX_BODY (bytes), A360_DRAIN_SECONDS (for calls in progress at the end), A360_STOP_DELAY (seconds for
     which calls are still taken after SIGTERM, however few come).
     """
-    from granian.constants import HTTPModes, Interfaces
+    from granian.constants import HTTPModes, Interfaces, RuntimeModes
 
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout, force=True)
     _require_port(host, port)
     wrapper = _wrapper(folder)
     drain = int(os.environ.get("A360_DRAIN_SECONDS", "30"))
-    options: dict[str, Any] = {"interface": Interfaces.ASGINL}
+    options: dict[str, Any] = {"interface": Interfaces.ASGINL, "runtime_mode": RuntimeModes.st}
     if wrapper == "flask":
         options = {"interface": Interfaces.WSGI, "blocking_threads": BLOCKING_THREADS}
     flag = StopFlag()
