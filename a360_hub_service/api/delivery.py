@@ -10,6 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from ..backends.base import Health
+from ..backends.images.base import WRAPPERS
 from ..entities import Endpoint, Job, Package
 from ..errors import NotFound
 from ..policy import Action
@@ -24,6 +25,7 @@ Name = Annotated[str, StringConstraints(max_length=255, pattern=r"^[A-Z_][A-Z0-9
 Value = Annotated[str, StringConstraints(max_length=32768, strip_whitespace=False)]
 Cores = Annotated[float, Field(gt=0, le=1024, allow_inf_nan=False)]
 Gigabytes = Annotated[float, Field(gt=0, le=65536, allow_inf_nan=False)]
+OFFERED = {"wrapper": WRAPPERS, "registry_type": ("none",)}
 RESERVED = "A360_"
 ENVIRONMENT: dict[str, Any] = {
     "propertyNames": {"pattern": f"^(?!{RESERVED})[A-Z_][A-Z0-9_]*$", "maxLength": 255},
@@ -40,8 +42,10 @@ def _environment_schema(schema: dict[str, Any]) -> None:
 class PackageForm(Form):
     """How to package a model's final run (F288 to F305)."""
 
-    wrapper: Literal["flask", "mqtt"] = Field(
-        "flask", description="Only `flask` is offered now.", json_schema_extra={"enum": ["flask"]}
+    wrapper: Literal["flask", "asgi", "mqtt"] = Field(
+        "flask",
+        description="`flask` and `asgi` answer the same over HTTP.",
+        json_schema_extra={"enum": ["flask", "asgi"]},
     )
     repository: str = Field(
         min_length=1, max_length=2000, description="Ends in `.git`.", json_schema_extra=REPOSITORY
@@ -72,9 +76,10 @@ class PackageForm(Form):
     @field_validator("wrapper", "registry_type")
     @classmethod
     def _is_offered(cls, value: str, info: ValidationInfo) -> str:
-        offered = cls.model_fields[info.field_name or ""].default
-        if value != offered:
-            raise ValueError(f"{value} is not available in this installation yet; offered is: {offered}")
+        offered = OFFERED[info.field_name or ""]
+        if value not in offered:
+            names = ", ".join(offered)
+            raise ValueError(f"{value} is not available in this installation yet; offered is: {names}")
         return value
 
     @field_validator("listen_topic", "respond_topic", "registry_url")

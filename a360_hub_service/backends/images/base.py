@@ -15,6 +15,10 @@ ARTIFACT_NAMES = ("trained_model", "preprocessor", "baseline")
 """Artifacts of the final run that go into a package; only the first is required."""
 
 
+WRAPPERS = ("flask", "asgi")
+"""What can be put around a script; the first is the usual one."""
+
+
 class BuildError(BackendError):
     """A package could not be made."""
 
