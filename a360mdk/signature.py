@@ -8,13 +8,37 @@ Three forms:
 - tensor: ``tensor: name float32 (3, 32, 32), name int64 (128,)``, the same per named input.
 """
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-BIG, SMALL, FLOAT, TEXT, TIME = "big_integer", "small_integer", "float", "text", "timestamp"
-UNKNOWN = "unknown"
-TYPES = (BIG, SMALL, FLOAT, TEXT, TIME)
+from a360runtime.signatures import (
+    BIG,
+    FLOAT,
+    SMALL,
+    TEXT,
+    TIME,
+    TYPES,
+    UNKNOWN,
+    column_types,
+    tensors,
+)
+
+__all__ = [
+    "BIG",
+    "FLOAT",
+    "SMALL",
+    "TEXT",
+    "TIME",
+    "TYPES",
+    "UNKNOWN",
+    "as_array",
+    "column_type",
+    "column_types",
+    "infer",
+    "of_width",
+    "tensors",
+    "train_shape",
+]
 
 
 def infer(data: Any, name: str = "target") -> str:
@@ -67,38 +91,6 @@ def train_shape(data: Any) -> list[int]:
         data = next(iter(data.values()))
     shape = data.shape if hasattr(data, "shape") else as_array(data).shape
     return [int(size) for size in shape[1:]]
-
-
-def column_types(input_signature: str | None, feature_names: Sequence[str]) -> dict[str, str]:
-    """Read a table signature back: the type of each feature; empty for the other forms.
-
-    Names may hold spaces and commas, so the text is followed along the known names.
-    """
-    rest = input_signature or ""
-    found: dict[str, str] = {}
-    for name in feature_names:
-        kind = next((kind for kind in TYPES if rest.startswith(f"{name} {kind}")), None)
-        if kind is None:
-            return {}
-        found[name] = kind
-        rest = rest[len(name) + 1 + len(kind) :].removeprefix(", ")
-    return found if not rest else {}
-
-
-def tensors(input_signature: str | None) -> dict[str, tuple[str, tuple[int, ...]]]:
-    """Read a signature of arrays back: type and shape of one row by input name; of one array the name is "".
-
-    Empty for the other forms.
-    """
-    kind, _, rest = (input_signature or "").partition(": ")
-    if kind not in ("ndarray", "tensor"):
-        return {}
-    found = re.findall(r"(?:(\S.*?) )?(\w+) \(([\d, ]*)\)(?:, |$)", rest)
-    single = kind == "ndarray" or [name for name, _, _ in found] == ["input"]
-    return {
-        "" if single else name: (dtype, tuple(int(size) for size in sizes.replace(",", " ").split()))
-        for name, dtype, sizes in found
-    }
 
 
 def as_array(data: Any) -> Any:

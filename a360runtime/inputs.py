@@ -62,6 +62,8 @@ def build_feeds(data: Any, inputs: Sequence[GraphInput], feature_names: Sequence
     only = inputs[0]
     if len(inputs) > 1 or _is_one_of(feature_names, only):
         return _feeds_per_column(data, inputs, feature_names)
+    if type(data) is np.ndarray and _fits(data, only):
+        return {only.name: np.ascontiguousarray(data, dtype=only.dtype)}
     if _holds_rows(data, only, feature_names):
         data = data.to_numpy()
     if isinstance(data, Mapping) and only.name in data and only.name not in feature_names:
@@ -73,6 +75,14 @@ def build_feeds(data: Any, inputs: Sequence[GraphInput], feature_names: Sequence
         ordered = _in_order(columns, feature_names)
         array = np.concatenate([cast(column, only).reshape(-1, 1) for column in ordered], axis=1)
     return {only.name: _as_rows(array, only)}
+
+
+def _fits(data: Array, only: GraphInput) -> bool:
+    """Whether an array of floats has the shape of a graph of floats: what most scripts hand over."""
+    shape = only.shape
+    if data.ndim != 2 or len(shape) != 2 or data.dtype.kind != "f" or only.dtype.kind != "f":
+        return False
+    return shape[1] in (None, data.shape[1]) and shape[0] in (None, data.shape[0])
 
 
 def _is_one_of(feature_names: Sequence[str], only: GraphInput) -> bool:

@@ -44,8 +44,9 @@ def _environment_schema(schema: dict[str, Any]) -> None:
 class PackageForm(Form):
     """How to package a model's final run (F288 to F305)."""
 
-    wrapper: Literal["flask", "mqtt"] = Field(
-        "flask", description="`flask` answers over HTTP, `mqtt` over a broker, as of ClearBlade."
+    wrapper: Literal["flask", "asgi", "mqtt"] = Field(
+        "flask",
+        description="`flask` and `asgi` answer the same over HTTP, `mqtt` over a broker, as of ClearBlade.",
     )
     repository: str = Field(
         min_length=1, max_length=2000, description="Ends in `.git`.", json_schema_extra=REPOSITORY

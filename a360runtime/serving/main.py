@@ -2,21 +2,13 @@
 
 import argparse
 import json
-import logging
 import os
-import signal
-import socket
 import sys
-import threading
-import time
 import traceback
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
+from a360runtime.serving import server
 from a360runtime.serving.answers import encode_prediction, read_json
-
-REPEAT_SECONDS = 0.2
 
 
 def main(folder: Path, arguments: list[str]) -> int:
@@ -41,7 +33,7 @@ def main(folder: Path, arguments: list[str]) -> int:
         from a360runtime.serving.mqtt.main import serve as serve_mqtt
 
         return serve_mqtt(folder, manifest)
-    serve(folder, options.host, options.port)
+    server.serve(folder, options.host, options.port)
     return 0
 
 
@@ -68,82 +60,3 @@ def validate(folder: Path, body_file: str | None) -> int:
     with os.fdopen(answer_to, "w", encoding="utf-8") as out:
         out.write(answer)
     return 0
-
-
-def serve(folder: Path, host: str, port: int) -> None:
-    """Answer calls until SIGTERM; calls in progress are finished first.
-
-    Environment: A360_KEYS_FILE (required to admit anybody), A360_THREADS (threads of one prediction),
-    A360_MAX_BODY (bytes), A360_DRAIN_SECONDS (for calls in progress at the end).
-    """
-    from granian import Granian
-    from granian.constants import HTTPModes, Interfaces
-
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout, force=True)
-    _require_port(host, port)
-    threads = int(os.environ.get("A360_THREADS", "1"))
-    server = Granian(
-        "a360",
-        address=host,
-        port=port,
-        interface=Interfaces.WSGI,
-        http=HTTPModes.http1,
-        websockets=False,
-        workers=1,
-        # One more than predictions can use, so that health checks are answered while all are busy.
-        blocking_threads=2 * threads + 1,
-        workers_kill_timeout=int(os.environ.get("A360_DRAIN_SECONDS", "30")),
-        log_access=False,
-    )
-    server.serve(target_loader=_loader(folder), wrap_loader=False)
-
-
-def _require_port(host: str, port: int) -> None:
-    """Leave with a clear error when another program listens there.
-
-    The server itself would share the port, and the kernel deal calls out between two models.
-    """
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            sys.exit(f"Port {port} of {host} cannot be used: {error.strerror}")
-
-
-def _loader(folder: Path) -> Callable[[], Callable[..., Any]]:
-    """Return what builds the application; it runs in the worker, so the parent never loads the model."""
-
-    def load() -> Callable[..., Any]:
-        from a360runtime.serving.app import DEFAULT_MAX_BODY, create_app
-        from a360runtime.serving.bundle import load_bundle
-        from a360runtime.serving.keys import KeyRing
-
-        _wake_for_signals()
-        max_body = int(os.environ.get("A360_MAX_BODY", str(DEFAULT_MAX_BODY)))
-        keys = KeyRing(os.environ.get("A360_KEYS_FILE", ""))
-        bundle = load_bundle(folder)
-        about = {key: bundle.manifest.get(key) for key in ("slug", "commit", "lock_sha256")}
-        logging.getLogger("a360.serving").info("Serving %s", json.dumps(about))
-        return create_app(bundle, keys, max_body)
-
-    return load
-
-
-def _wake_for_signals() -> None:
-    """Deliver each first signal twice, the second time a moment later.
-
-    Python runs handlers on the main thread, between its instructions. The server lets that thread fall
-    asleep while calls are already answered; a signal that comes after its last instruction and before its
-    sleep would be noticed with the next signal only, and the replica would not stop.
-    """
-    woken, wake = os.pipe()
-    os.set_blocking(wake, False)
-    signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
-
-    def repeat() -> None:
-        number = os.read(woken, 1)[0]
-        time.sleep(REPEAT_SECONDS)
-        signal.pthread_kill(threading.main_thread().ident or 0, number)
-
-    threading.Thread(target=repeat, name="signals", daemon=True).start()

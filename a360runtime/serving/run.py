@@ -16,11 +16,13 @@ def start() -> int:
         os.execv(sys.executable, command)  # noqa: S606
     # A package is never written to: its files are shared with a cache, and an image is read-only.
     sys.dont_write_bytecode = True
-    threads = os.environ.setdefault("A360_THREADS", "1")
+    sys.path.append(os.path.join(HERE, "site"))
+    from a360runtime.serving import cpus
+
+    threads = os.environ.setdefault("A360_THREADS", str(cpus.available()))
     # Native libraries read these once, when they are loaded; without them each takes all cores of the host.
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, threads)
-    sys.path.append(os.path.join(HERE, "site"))
     from pathlib import Path
 
     from a360runtime.serving.main import main

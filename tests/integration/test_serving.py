@@ -7,7 +7,9 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,7 +18,9 @@ import requests
 from sklearn.datasets import load_iris
 
 from a360_hub_service.backends.images import BuiltPackage
+from a360_hub_service.backends.images.bundle import copy_tree
 from tests.support import endpoints
+from tests.support.wrappers import WRAPPERS
 
 
 class Server:
@@ -48,9 +52,21 @@ class Server:
         return self.process.wait(20)
 
 
-@pytest.fixture
-def server(bundle: BuiltPackage, tmp_path: Path) -> Iterator[Server]:
-    running = Server(bundle, tmp_path, A360_THREADS="1", A360_MAX_BODY="100000")
+@pytest.fixture(scope="module", params=WRAPPERS)
+def package(request: pytest.FixtureRequest, bundle: BuiltPackage, tmp_path_factory: Any) -> BuiltPackage:
+    """The bundle with each of the REST wrappers."""
+    folder = tmp_path_factory.mktemp(request.param) / "package"
+    copy_tree(Path(bundle.reference), folder, link=True)
+    manifest = json.loads((folder / "a360.json").read_text()) | {"wrapper": request.param}
+    (folder / "a360.json").unlink()  # a link to the original
+    (folder / "a360.json").write_text(json.dumps(manifest))
+    return replace(bundle, reference=str(folder))
+
+
+@pytest.fixture(scope="module")
+def server(package: BuiltPackage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("server")
+    running = Server(package, folder, A360_THREADS="1", A360_MAX_BODY="100000")
     yield running
     running.stop()
 
@@ -83,40 +99,96 @@ def test_a_kept_connection_and_a_body_in_chunks_work(server: Server) -> None:
         assert session.post(server.url, data=too_large).status_code == 413
 
 
-def test_calls_in_progress_are_finished_at_the_end(bundle: BuiltPackage, tmp_path: Path) -> None:
-    server = Server(bundle, tmp_path)
+def test_calls_in_progress_are_finished_at_the_end(package: BuiltPackage, tmp_path: Path) -> None:
+    server = Server(package, tmp_path)
     answers: list[requests.Response] = []
     started = tmp_path / "started"
-    body = {"sleep": 1.5, "started": str(started)}
+    body = {"sleep": 1.0, "started": str(started)}
     caller = threading.Thread(target=lambda: answers.append(endpoints.call(server.url, body)))
     caller.start()
     endpoints.eventually(started.exists)
     assert server.stop() == 0
     caller.join()
-    assert answers[0].json() == {"prediction": 1.5}
+    assert answers[0].json() == {"prediction": 1.0}
+    assert "access time=" in server.log.read_text()  # the last line is written too
 
 
-def test_a_signal_as_soon_as_calls_are_answered_is_heard(bundle: BuiltPackage, tmp_path: Path) -> None:
-    for number in range(10):
+def test_a_replica_that_is_stopped_under_load_loses_no_call(package: BuiltPackage, tmp_path: Path) -> None:
+    server = Server(package, tmp_path, A360_STOP_DELAY="0.5")
+    ready, lost = threading.Barrier(7), []
+    told: list[int] = []
+
+    def call() -> None:
+        """Call on one kept connection until an answer says that it is the last one."""
+        count = 0
+        with requests.Session() as session:
+            session.headers["apikey"] = endpoints.KEY
+            ready.wait()
+            while True:
+                try:
+                    answer = session.post(server.url, data=json.dumps(endpoints.ROW), timeout=10)
+                except requests.RequestException as error:
+                    lost.append(repr(error))
+                    return
+                count += 1
+                if answer.text != '{"prediction": 0.0}':
+                    lost.append(answer.text)
+                if answer.headers.get("Connection") == "close":
+                    told.append(count)
+                    return
+
+    callers = [threading.Thread(target=call) for _ in range(6)]
+    for caller in callers:
+        caller.start()
+    ready.wait()
+    endpoints.eventually(lambda: "access" in server.log.read_text())
+    server.process.send_signal(signal.SIGTERM)
+    # Whoever distributes calls learns that there should be no more, and those that come are answered.
+    endpoints.eventually(lambda: requests.get(f"{server.url}/readyz", timeout=5).status_code == 503)
+    assert endpoints.call(server.url).ok
+    for caller in callers:
+        caller.join()
+    assert server.process.wait(20) == 0
+    assert lost == []
+    assert len(told) == 6
+    assert min(told) > 1
+
+
+def test_a_signal_as_soon_as_calls_are_answered_is_heard(package: BuiltPackage, tmp_path: Path) -> None:
+    for number in range(5):
         folder = tmp_path / str(number)
         folder.mkdir()
-        server = Server(bundle, folder)
+        server = Server(package, folder)
         assert endpoints.call(server.url).ok
         assert server.stop() == 0
 
 
-def test_a_port_that_is_taken_is_not_shared(server: Server, bundle: BuiltPackage) -> None:
-    command = [sys.executable, f"{bundle.reference}/run.py", "--port", server.url.rpartition(":")[2]]
+def test_a_port_that_is_taken_is_not_shared(server: Server, package: BuiltPackage) -> None:
+    command = [sys.executable, f"{package.reference}/run.py", "--port", server.url.rpartition(":")[2]]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1
     assert "cannot be used" in done.stderr
 
 
-def test_health_is_answered_while_a_prediction_runs(server: Server) -> None:
-    caller = threading.Thread(target=endpoints.call, args=(server.url, {"sleep": 1.0}))
-    caller.start()
-    assert requests.get(f"{server.url}/healthz", timeout=0.9).ok
-    caller.join()
+def test_others_are_answered_while_predictions_are_slow(server: Server) -> None:
+    slow = [threading.Thread(target=endpoints.call, args=(server.url, {"sleep": 1.0})) for _ in range(8)]
+    for caller in slow:
+        caller.start()
+    for _ in range(20):
+        assert requests.get(f"{server.url}/healthz", timeout=0.5).ok
+        assert requests.post(
+            server.url, json=endpoints.ROW, headers={"apikey": endpoints.KEY}, timeout=0.5
+        ).ok
+    assert all(caller.is_alive() for caller in slow)
+    for caller in slow:
+        caller.join()
+
+
+def test_numbers_of_the_calls_are_there_without_a_key(server: Server) -> None:
+    assert endpoints.call(server.url).ok
+    text = requests.get(f"{server.url}/metrics", timeout=5).text
+    assert 'a360_requests_total{status="200"}' in text
+    assert "iris-forest-1-0" in text
 
 
 def test_the_script_gets_the_model_and_the_baseline(

@@ -1,8 +1,8 @@
-"""The answers of a served model, with the application itself and functions in place of a script."""
+"""The answers of a served model, the same from every REST wrapper, with functions in place of a script."""
 
 import json
-import logging
-import os
+import re
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,34 +10,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from flask.testing import FlaskClient
+from openapi_spec_validator import validate
+from prometheus_client.parser import text_string_to_metric_families
 
-from a360runtime.serving.app import create_app
-from a360runtime.serving.bundle import Bundle
-from a360runtime.serving.keys import KeyRing
+from a360runtime.serving import endpoint as endpoints
+from a360runtime.serving import keys as key_ring
 from tests.support.endpoints import KEY, key_record
-
-SLUG = "churn-forest-1-0"
-
-
-def write_keys(path: Path, *records: Any) -> None:
-    new = path.with_suffix(".new")
-    new.write_text(
-        json.dumps([vars(record) | {"expires_at": record.expires_at or None} for record in records])
-    )
-    os.replace(new, path)
+from tests.support.wrappers import SLUG, WRAPPERS, client_for, write_keys
 
 
-def client_for(tmp_path: Path, call: Any, **manifest: Any) -> FlaskClient:
-    keys = tmp_path / "keys.json"
-    if not keys.exists():
-        write_keys(keys, key_record())
-    bundle = Bundle({"slug": SLUG} | manifest, [None, None, None], call)
-    return create_app(bundle, KeyRing(str(keys)), max_body=1000).test_client()
-
-
-def post(client: FlaskClient, body: str | bytes = "{}", key: str = KEY, path: str = "/") -> Any:
-    return client.post(path, data=body, headers={"apikey": key, "Content-Type": "application/json"})
+@pytest.fixture(params=WRAPPERS)
+def wrapper(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
 @pytest.mark.row("F295", "F296", "F330")
@@ -62,73 +46,98 @@ def post(client: FlaskClient, body: str | bytes = "{}", key: str = KEY, path: st
         ("Grüße", '"Grüße"'),
     ],
 )
-def test_answers_are_json_with_the_prediction_last(tmp_path: Path, value: Any, text: str) -> None:
-    answer = post(client_for(tmp_path, lambda artifacts, payload: value))
+def test_answers_are_json_with_the_prediction_last(
+    wrapper: str, tmp_path: Path, value: Any, text: str
+) -> None:
+    answer = client_for(wrapper, tmp_path, lambda artifacts, payload: value).post()
     assert answer.status_code == 200
     assert answer.text == f'{{"prediction": {text}}}'
-    assert answer.headers["Content-Type"] == "application/json"
+    assert answer.headers["content-type"] == "application/json"
 
 
 @pytest.mark.row("F330")
 @pytest.mark.parametrize("value", [1.0, 0, -3.5, "no", np.float32(2)])
-def test_callers_who_take_what_follows_the_last_colon_get_the_value(tmp_path: Path, value: Any) -> None:
-    text = post(client_for(tmp_path, lambda artifacts, payload: value)).text
+def test_callers_who_take_what_follows_the_last_colon_get_the_value(
+    wrapper: str, tmp_path: Path, value: Any
+) -> None:
+    text = client_for(wrapper, tmp_path, lambda artifacts, payload: value).post().text
     assert json.loads(text.split(":")[-1].split("}")[0]) == value
 
 
-def test_the_script_gets_the_body_as_it_came(tmp_path: Path) -> None:
+def test_the_script_gets_the_body_as_it_came(wrapper: str, tmp_path: Path) -> None:
     seen = []
     body = '{"b": 1,  "a": "ä"}'
-    post(client_for(tmp_path, lambda artifacts, payload: seen.append(payload)), body.encode())
-    assert seen == [body]
+    client = client_for(wrapper, tmp_path, lambda artifacts, payload: seen.append(payload))
+    client.post(body)
+    client.request("POST", "/", body.encode(), KEY, parts=3, announced=False)
+    assert seen == [body, body]
 
 
 @pytest.mark.parametrize("path", ["/", f"/{SLUG}/", f"/{SLUG}"])
-def test_the_endpoint_answers_by_its_name_and_at_the_root(tmp_path: Path, path: str) -> None:
-    assert post(client_for(tmp_path, lambda artifacts, payload: 1), path=path).status_code == 200
+def test_the_endpoint_answers_by_its_name_and_at_the_root(wrapper: str, tmp_path: Path, path: str) -> None:
+    assert client_for(wrapper, tmp_path, lambda artifacts, payload: 1).post(path=path).status_code == 200
 
 
-def test_other_paths_and_methods_are_refused_as_problems(tmp_path: Path) -> None:
-    client = client_for(tmp_path, lambda artifacts, payload: 1)
-    for answer, status in ((post(client, path="/other/path/"), 404), (client.get("/"), 405)):
-        assert answer.status_code == status
-        assert answer.headers["Content-Type"] == "application/problem+json"
-        assert answer.json is None or answer.json["status"] == status
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("POST", "/other/path/", 404),
+        ("GET", "/other/path/", 404),
+        ("GET", f"/{SLUG}/metrics", 404),
+        ("GET", "/", 405),
+        ("PUT", f"/{SLUG}/", 405),
+        ("POST", "/healthz", 405),
+        ("DELETE", "/metrics", 405),
+    ],
+)
+def test_other_paths_and_methods_are_refused_as_problems(
+    wrapper: str, tmp_path: Path, method: str, path: str, status: int
+) -> None:
+    answer = client_for(wrapper, tmp_path, lambda artifacts, payload: 1).request(method, path, b"{}", KEY)
+    assert (answer.status_code, answer.json()["status"]) == (status, status)
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert ("allow" in answer.headers) == (status == 405)
 
 
 @pytest.mark.row("F314", "F355")
-@pytest.mark.parametrize("key", ["", "wrong", "a360_test-ke", "ключ".encode().decode("latin-1")])
-def test_a_wrong_key_is_refused_before_the_script_runs(tmp_path: Path, key: str) -> None:
+@pytest.mark.parametrize("key", ["", "wrong", "a360_test-ke", "ключ".encode().decode("latin-1"), None])
+def test_a_wrong_key_is_refused_before_the_script_runs(wrapper: str, tmp_path: Path, key: str | None) -> None:
     ran = []
-    answer = post(client_for(tmp_path, lambda artifacts, payload: ran.append(1)), key=key)
+    answer = client_for(wrapper, tmp_path, lambda artifacts, payload: ran.append(1)).post(key=key)
     assert answer.status_code == 401
     assert not ran
 
 
-def test_no_key_at_all_and_no_keys_file_open_nothing(tmp_path: Path) -> None:
-    client = client_for(tmp_path, lambda artifacts, payload: 1)
-    assert client.post("/", data="{}").status_code == 401
+def test_no_keys_file_opens_nothing(wrapper: str, tmp_path: Path) -> None:
+    client = client_for(wrapper, tmp_path, lambda artifacts, payload: 1)
     (tmp_path / "keys.json").unlink()
-    assert post(client).status_code == 401
+    assert client.post().status_code == 401
 
 
-def test_keys_are_rotated_with_an_overlap_while_the_server_runs(tmp_path: Path) -> None:
-    client = client_for(tmp_path, lambda artifacts, payload: 1)
+def test_keys_are_rotated_with_an_overlap_while_the_server_runs(
+    wrapper: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = client_for(wrapper, tmp_path, lambda artifacts, payload: 1)
     keys = tmp_path / "keys.json"
     soon = (datetime.now(UTC) + timedelta(minutes=5)).isoformat()
+    assert client.post().status_code == 200
     write_keys(keys, key_record(KEY, soon), key_record("a360_new"))
-    assert post(client).status_code == post(client, key="a360_new").status_code == 200
+    assert client.post().status_code == client.post(key="a360_new").status_code == 200
     past = (datetime.now(UTC) - timedelta(seconds=1)).isoformat().replace("+00:00", "Z")
     write_keys(keys, key_record(KEY, past), key_record("a360_new"))
-    assert post(client).status_code == 401
-    assert post(client, key="a360_new").status_code == 200
+    monkeypatch.setattr(key_ring, "LOOK_SECONDS", 0.0)  # a key is let go after a moment; let it be over
+    assert client.post().status_code == 401
+    assert client.post(key="a360_new").status_code == 200
 
 
-def test_a_broken_keys_file_changes_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    client = client_for(tmp_path, lambda artifacts, payload: 1)
-    assert post(client).status_code == 200
+def test_a_broken_keys_file_changes_nothing(
+    wrapper: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = client_for(wrapper, tmp_path, lambda artifacts, payload: 1)
+    assert client.post().status_code == 200
     (tmp_path / "keys.json").write_text("[{")
-    assert post(client).status_code == 200
+    assert client.post(key="wrong").status_code == 401
+    assert client.post().status_code == 200
     assert "cannot be read" in caplog.text
 
 
@@ -144,28 +153,29 @@ def test_a_broken_keys_file_changes_nothing(tmp_path: Path, caplog: pytest.LogCa
         (b"\xff\xfe", "UTF-8"),
     ],
 )
-def test_a_bad_body_is_refused_with_a_reason(tmp_path: Path, body: bytes, reason: str) -> None:
-    answer = post(client_for(tmp_path, lambda artifacts, payload: 1), body)
+def test_a_bad_body_is_refused_with_a_reason(wrapper: str, tmp_path: Path, body: bytes, reason: str) -> None:
+    answer = client_for(wrapper, tmp_path, lambda artifacts, payload: 1).post(body)
     assert answer.status_code == 400
-    assert answer.headers["Content-Type"] == "application/problem+json"
-    assert reason in json.loads(answer.text)["detail"]
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert reason in answer.json()["detail"]
 
 
-def test_a_body_nested_too_deeply_is_refused(tmp_path: Path) -> None:
-    bundle = Bundle({"slug": SLUG}, [], lambda artifacts, payload: 1)
-    write_keys(tmp_path / "keys.json", key_record())
-    client = create_app(bundle, KeyRing(str(tmp_path / "keys.json"))).test_client()
-    assert post(client, "[" * 200_000).status_code == 400
+def test_a_body_nested_too_deeply_is_refused(wrapper: str, tmp_path: Path) -> None:
+    client = client_for(wrapper, tmp_path, lambda artifacts, payload: 1)
+    assert client.post("[" * 200_000).status_code == 400
 
 
-def test_a_body_over_the_limit_is_refused(tmp_path: Path) -> None:
-    answer = post(client_for(tmp_path, lambda artifacts, payload: 1), json.dumps("x" * 1000))
-    assert answer.status_code == 413
+@pytest.mark.parametrize("announced", [True, False])
+def test_a_body_over_the_limit_is_refused(wrapper: str, tmp_path: Path, announced: bool) -> None:
+    client = client_for(wrapper, tmp_path, lambda artifacts, payload: 1, max_body=1000)
+    body = json.dumps("x" * 1000).encode()
+    answer = client.request("POST", "/", body, KEY, parts=4, announced=announced)
+    assert (answer.status_code, answer.json()["detail"]) == (413, "The body is larger than 1000 bytes.")
 
 
-def test_other_input_formats_need_no_json(tmp_path: Path) -> None:
-    client = client_for(tmp_path, lambda artifacts, payload: payload.upper(), input_format="Text")
-    assert post(client, "abc").json == {"prediction": "ABC"}
+def test_other_input_formats_need_no_json(wrapper: str, tmp_path: Path) -> None:
+    client = client_for(wrapper, tmp_path, lambda artifacts, payload: payload.upper(), input_format="Text")
+    assert client.post("abc").json() == {"prediction": "ABC"}
 
 
 def raise_value_error(artifacts: list[Any], payload: str) -> None:
@@ -184,29 +194,138 @@ def loop(artifacts: list[Any], payload: str) -> Any:
 
 @pytest.mark.parametrize("script", [raise_value_error, leave, loop, lambda artifacts, payload: object()])
 def test_a_failing_script_is_a_500_whose_id_is_in_the_log(
-    tmp_path: Path, script: Any, caplog: pytest.LogCaptureFixture
+    wrapper: str, tmp_path: Path, script: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    answer = post(client_for(tmp_path, script))
-    problem = json.loads(answer.text)
+    answer = client_for(wrapper, tmp_path, script).post()
+    problem = answer.json()
     assert answer.status_code == 500
     assert f"incident={problem['id']}" in caplog.text
     assert "tenure" not in answer.text
 
 
 def test_each_call_leaves_one_line_without_its_payload(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    wrapper: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO, "a360.serving")
-    client = client_for(tmp_path, lambda artifacts, payload: 1)
-    post(client, '{"name": "Alice"}')
+    client = client_for(wrapper, tmp_path, lambda artifacts, payload: 1)
+    client.post('{"name": "Alice"}')
     client.get("/healthz")
-    lines = [record.getMessage() for record in caplog.records if record.name == "a360.serving"]
-    assert len(lines) == 1
-    assert "status=200" in lines[0]
-    assert "seconds=" in lines[0]
+    (line,) = client.access_lines()
+    assert re.fullmatch(
+        r"access time=20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z status=200 seconds=0\.\d{6}", line
+    )
     assert "Alice" not in caplog.text
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz"])
-def test_health_needs_no_key(tmp_path: Path, path: str) -> None:
-    assert client_for(tmp_path, lambda artifacts, payload: 1).get(path).status_code == 200
+def test_health_needs_no_key(wrapper: str, tmp_path: Path, path: str) -> None:
+    assert client_for(wrapper, tmp_path, lambda artifacts, payload: 1).get(path).status_code == 200
+
+
+def test_a_replica_that_stops_says_so_and_closes_connections(wrapper: str, tmp_path: Path) -> None:
+    client = client_for(wrapper, tmp_path, lambda artifacts, payload: 1)
+    assert "connection" not in client.post().headers
+    client.endpoint.stop.set()
+    assert client.get("/readyz").status_code == 503
+    assert client.get("/healthz").status_code == 200
+    answer = client.post()
+    assert (answer.status_code, answer.headers["connection"]) == (200, "close")
+    assert client.endpoint.stop.calls_seen() == 1
+
+
+@pytest.mark.row("F348")
+def test_metrics_count_calls_and_hold_no_payload(wrapper: str, tmp_path: Path) -> None:
+    artifacts = [None, None, {"age": {"mean": 40.0, "std": 10.0}}]
+    client = client_for(wrapper, tmp_path, lambda *_: 1, artifacts=artifacts, model_name='the "best"')
+    for body in ('{"age": 41.5}', '{"age": 77.5}', "{"):
+        client.post(body)
+    client.post(key="wrong")
+    answer = client.get("/metrics")
+    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+    found = {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(answer.text)
+        for sample in family.samples
+    }
+    assert [found["a360_requests_total", status] for status in ("200", "400", "401")] == [2, 1, 1]
+    assert found["a360_request_seconds_bucket", "+Inf"] == found["a360_request_seconds_count",] == 4
+    assert 0 < found["a360_request_seconds_sum",] < 4
+    assert found["a360_requests_in_flight",] == 0
+    assert found["a360_outliers_total", "age"] == 1
+    assert found["a360_values_total",] == 2
+    assert [key[3] for key in found if key[0] == "a360_build_info"] == ['the "best"']
+    used = [value for key, value in found.items() if key[0] == "a360_key_last_used_timestamp_seconds"]
+    assert used == [pytest.approx(time.time(), abs=60)]
+    assert KEY not in answer.text
+    assert "77.5" not in answer.text
+
+
+SIGNATURE: dict[str, Any] = {
+    "input_signature": "age big_integer, plan text, paid float",
+    "feature_names": ["age", "plan", "paid"],
+}
+
+
+@pytest.mark.parametrize("path", ["/openapi.json", f"/{SLUG}/openapi.json"])
+def test_the_description_names_the_models_fields_to_those_who_may_call(
+    wrapper: str, tmp_path: Path, path: str
+) -> None:
+    client = client_for(wrapper, tmp_path, lambda *_: 1, input_check="enforce", **SIGNATURE)
+    assert client.get(path).status_code == 401
+    document = client.get(path, KEY).json()
+    validate(document)
+    row = document["components"]["schemas"]["Input"]["anyOf"][0]
+    assert list(row["properties"]) == row["required"] == SIGNATURE["feature_names"]
+    assert row["properties"]["age"]["type"] == "integer"
+    assert list(document["paths"]) == [f"/{SLUG}/"]
+    for manifest in ({}, {"input_format": "Text"}, {**SIGNATURE, "input_check": "explain"}):
+        validate(client_for(wrapper, tmp_path, lambda *_: 1, **manifest).get(path, KEY).json())
+
+
+def pay(artifacts: list[Any], payload: str) -> float:
+    return float(json.loads(payload)["paid"]) * 2
+
+
+def test_input_is_checked_before_the_script_sees_it(wrapper: str, tmp_path: Path) -> None:
+    ran = []
+    client = client_for(wrapper, tmp_path, lambda *_: ran.append(1), input_check="enforce", **SIGNATURE)
+    answer = client.post('{"age": "old", "paid": 2.5}')
+    assert answer.status_code == 400
+    assert answer.json()["detail"] == (
+        "The input does not fit the model's signature: age takes a whole number, got text; and 1 more."
+    )
+    assert answer.json()["errors"] == [
+        {"field": "age", "message": "takes a whole number, got text"},
+        {"field": "plan", "message": "is missing; it takes text"},
+    ]
+    assert not ran
+    assert client.post('{"age": 41, "plan": "a", "paid": 2.5, "id": 7}').status_code == 200
+
+
+def test_without_an_example_input_is_checked_when_the_script_fails(wrapper: str, tmp_path: Path) -> None:
+    client = client_for(wrapper, tmp_path, pay, **SIGNATURE)
+    assert client.post('{"age": 41, "plan": "a", "paid": 2.5}').json() == {"prediction": 5.0}
+    answer = client.post('{"age": 41, "plan": "a", "paid": "much"}')
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (400, "paid")
+    # What the script can do with is its own business.
+    assert client.post('{"age": "old", "paid": 1}').json() == {"prediction": 2.0}
+
+
+def test_a_script_that_takes_something_else_is_not_held_to_the_signature(
+    wrapper: str, tmp_path: Path
+) -> None:
+    client = client_for(wrapper, tmp_path, pay, **SIGNATURE)
+    assert client.post('{"customer": 7, "paid": 1}').status_code == 200
+    assert client.post('{"customer": 7}').status_code == 500
+
+
+def test_calls_beyond_those_that_hang_are_refused(
+    wrapper: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(endpoints, "PATIENCE_SECONDS", 0.0)
+    client = client_for(wrapper, tmp_path, lambda *_: 1)
+    for _ in range(endpoints.MOST_CALLS):
+        assert client.endpoint.enter()
+    answer = client.post()
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+    client.endpoint.leave()
+    assert client.post().status_code == 200

@@ -13,12 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from a360mdk import baseline
-from a360runtime.serving.app import OUTLIERS, create_app
-from a360runtime.serving.bundle import Bundle
-from a360runtime.serving.keys import KeyRing
 from a360runtime.serving.outliers import Outliers
-from tests.serving.test_app import post, write_keys
-from tests.support.endpoints import key_record
+from tests.support.wrappers import WRAPPERS, client_for
 
 TABLE = pd.DataFrame(
     {
@@ -110,31 +106,29 @@ def test_threads_lose_no_count() -> None:
 
 
 @pytest.mark.row("M082", "M083")
+@pytest.mark.parametrize("wrapper", WRAPPERS)
 def test_an_endpoint_logs_features_once_a_call_and_never_what_they_held(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    wrapper: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "a360.serving")
-    keys = tmp_path / "keys.json"
-    write_keys(keys, key_record())
 
     def predict(artifacts: list[Any], payload: str) -> int:
         return int(json.loads(payload)[0]["age"] / 0 if "fail" in payload else 1)
 
-    app = create_app(Bundle({}, [None, None, BASELINE], predict), KeyRing(str(keys)))
-    client = app.test_client()
-    assert post(client, json.dumps([FAR, FAR, NORMAL])).status_code == 200
-    assert post(client, json.dumps([NORMAL])).status_code == 200
-    assert post(client, json.dumps([{**FAR, "fail": 1}])).status_code == 500
-    assert post(client, json.dumps([FAR]), key="wrong").status_code == 401
+    client = client_for(wrapper, tmp_path, predict, artifacts=[None, None, BASELINE])
+    assert client.post(json.dumps([FAR, FAR, NORMAL])).status_code == 200
+    assert client.post(json.dumps([NORMAL])).status_code == 200
+    assert client.post(json.dumps([{**FAR, "fail": 1}])).status_code == 500
+    assert client.post(json.dumps([FAR]), key="wrong").status_code == 401
     lines = [record.getMessage() for record in caplog.records if record.name == "a360.serving"]
     assert [line for line in lines if line.startswith("outliers")] == [
         'outliers {"age": 2, "paid": 2}',
         'outliers {"age": 1, "paid": 1}',
     ]
     # How often it is called, how long that takes and how it ends is on record without any baseline.
-    access = [line for line in lines if line.startswith("access")]
+    access = client.access_lines()
     assert [line.split("status=")[1].split()[0] for line in access] == ["200", "200", "500", "401"]
     assert all("time=" in line and "seconds=" in line for line in access)
     assert "90.5" not in caplog.text
     assert "zebra" not in caplog.text
-    assert app.extensions[OUTLIERS].counts() == {"age": 3, "paid": 3}
+    assert client.endpoint.predictor.outliers.counts() == {"age": 3, "paid": 3}

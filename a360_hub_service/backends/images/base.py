@@ -16,6 +16,10 @@ ARTIFACT_NAMES = ("trained_model", "preprocessor", "baseline")
 """Artifacts of the final run that go into a package; only the first is required."""
 
 
+WRAPPERS = ("flask", "asgi", "mqtt")
+"""What can be put around a script; the first is the usual one."""
+
+
 class BuildError(BackendError):
     """A package could not be made."""
 
@@ -128,9 +132,6 @@ class ImageBuilder(LoggingConfigurable):
         """
         return Subject(Inventory(unread=(f"what packages of the kind “{self.name}” hold",)))
 
-
-WRAPPERS = ("flask", "mqtt")
-"""What may be around a model in a package."""
 
 BUILDERS: dict[str, str] = {
     "bundle": "a360_hub_service.backends.images.bundle.BundleBuilder",

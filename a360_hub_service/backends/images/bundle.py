@@ -38,6 +38,7 @@ from a360_hub_service.backends.images.resolve import (
 )
 from a360_hub_service.backends.images.script import Script, check_script
 from a360_hub_service.backends.images.validate import check_package, local_runner
+from a360runtime.serving.checks import mode_of
 
 _DIGEST_FILE = "package.json"
 _SKIPPED = {".git", "__pycache__", ".ipynb_checkpoints"}
@@ -57,12 +58,16 @@ class Assembler(ImageBuilder):
     def prepare(self, request: BuildRequest, python: PythonTarget, log: Log) -> tuple[Script, Dependencies]:
         """Check the request and install what its script depends on. Raises `BuildError`."""
         if request.wrapper not in WRAPPERS:
-            offered = f"Wrappers are: {', '.join(WRAPPERS)}."
-            raise BuildError(f"There is no wrapper {request.wrapper!r}.", hint=offered, field="wrapper")
+            raise BuildError(
+                f"There is no wrapper {request.wrapper!r}.",
+                hint=f"Choose one of: {', '.join(WRAPPERS)}.",
+                field="wrapper",
+            )
         if not request.artifact_files.get("trained_model"):
             raise BuildError("The final run has no model.", hint="Choose a final run with a logged model.")
         script = check_script(request.repo_dir, request.script_name, request.call_function)
         log(f"The script {request.script_name} has the function {request.call_function}.")
+        log(_input_check(request)[1])
         wanted = read_requirements(request, script, log)
         return script, self.resolver.prepare([*wanted, *_requirements_of(request.wrapper)], python, log)
 
@@ -250,6 +255,12 @@ def _copy_runtime(source: Path, target: Path, *, compiled: bool) -> None:
         compile_folder(target, "a360runtime/")
 
 
+def _input_check(request: BuildRequest) -> tuple[str, str]:
+    """Say when the served model checks its input against the signature, and why."""
+    is_json = request.input_format.upper() == "JSON"
+    return mode_of(request.manifest, is_json, request.validation_input)
+
+
 def _manifest(
     request: BuildRequest, script: Script, dependencies: Dependencies, python: str
 ) -> dict[str, object]:
@@ -265,6 +276,7 @@ def _manifest(
             "call_function": request.call_function,
             "input_format": request.input_format,
             "output_format": request.output_format,
+            "input_check": _input_check(request)[0],
             "commit": request.commit,
             "lock_sha256": dependencies.sha256,
             "python": python,
