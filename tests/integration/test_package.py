@@ -132,7 +132,8 @@ def test_a_failure_says_why_and_can_be_tried_again(
 @pytest.mark.parametrize(
     ("change", "field"),
     [
-        ({"wrapper": "mqtt"}, "wrapper"),
+        ({"wrapper": "mqtt", "respond_topic": "out"}, "listen_topic"),
+        ({"wrapper": "mqtt", "listen_topic": "in"}, "respond_topic"),
         ({"wrapper": "django"}, "wrapper"),
         ({"listen_topic": "in"}, "listen_topic"),
         ({"repository": "https://example.org/model"}, "repository"),
@@ -339,7 +340,7 @@ def test_builders_and_targets_say_whether_they_work(running: ServiceProcess) -> 
         builders = {each["name"]: each for each in ok(client.get("/builders"))["items"]}
         targets = {each["name"]: each for each in ok(client.get("/targets"))["items"]}
     assert set(builders) == {"bundle", "docker", "oci"}
-    assert set(targets) == {"process", "docker"}
+    assert set(targets) == {"process", "docker", "kubernetes", "clearblade"}
     assert builders["bundle"]["available"]
     assert targets["process"]["available"]
     assert all(each["available"] or each["reason"] for each in (*builders.values(), *targets.values()))
