@@ -12,7 +12,7 @@ from ..entities import Endpoint, Job, Model, Package
 from ..errors import Conflict, FieldError, Invalid, Unavailable
 from ..jobs.work import Failure, JobKind, Step, Work
 from ..lifecycle import Command, State, next_state
-from . import jobs, keys
+from . import jobs, keys, scanning
 from .context import Actor, Context
 from .endpoints import (
     RUNNING,
@@ -62,7 +62,7 @@ def request(session: Session, context: Context, actor: Actor, model: Model, spec
     WrongState
         If the model has no package that was not published yet.
     Conflict
-        While another job works on the model.
+        While another job works on the model, or if a waiver that let its package through is over.
     Invalid
         For a target that is not offered, or does not run this kind of package.
     """
@@ -70,6 +70,7 @@ def request(session: Session, context: Context, actor: Actor, model: Model, spec
     jobs.refuse_second(session, model)
     transition(session, model, Command.PUBLISH, actor.name)
     package = newest_package(session, model)
+    scanning.require_accepted(session, context.settings, package)
     target = choose_target(context, spec.target, package.builder)
     endpoint = endpoint_of(session, model)
     if endpoint is None:
