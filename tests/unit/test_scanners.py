@@ -81,6 +81,7 @@ FROM_2 = [{"introduced": "2"}, {"fixed": "2.1.4"}]
             "2.3",
         ),
         ([{"introduced": "0"}, {"limit": "2.0"}], "2.0", False, ""),
+        ([{"introduced": "0"}, {"limit": "*"}], "2.0", True, ""),
     ],
 )
 def test_ranges(tmp_path: Path, events: list[dict[str, str]], version: str, hit: bool, fixed: str) -> None:
@@ -151,6 +152,7 @@ def test_records_of_one_matter_become_one_finding(tmp_path: Path) -> None:
         ([], "not yet assigned", "unknown", None),
         ([], None, "unknown", None),
         (["HIGH"], None, "unknown", None),
+        ([{"type": "Ubuntu", "score": "medium"}, {"score": None}], None, "unknown", None),
     ],
 )
 def test_severities(ratings: list[Any], word: str | None, severity: str, score: float | None) -> None:
