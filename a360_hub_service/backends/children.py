@@ -27,6 +27,11 @@ def tied(command: Sequence[str]) -> list[str]:
     return [sys.executable, "-I", "-S", "-c", _TIED, str(os.getpid()), *command]
 
 
+def environment() -> dict[str, str]:
+    """Return the environment for a program that need not know the service's secrets."""
+    return {key: value for key, value in os.environ.items() if not key.startswith(("JUPYTERHUB_", "A360_"))}
+
+
 @contextlib.contextmanager
 def ending(process: "subprocess.Popen[str]") -> Iterator[None]:
     """End a process that leads a session, and whatever it started, when the block ends; close its pipes."""

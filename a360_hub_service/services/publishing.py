@@ -12,7 +12,7 @@ from ..entities import Credential, Endpoint, Job, Model, Package
 from ..errors import Conflict, FieldError, Invalid, Unavailable
 from ..jobs.work import Failure, JobKind, Step, Work
 from ..lifecycle import Command, State, next_state
-from . import brokers, deployment_targets, jobs, keys
+from . import brokers, deployment_targets, jobs, keys, scanning
 from .context import Actor, Context
 from .endpoints import (
     RUNNING,
@@ -74,7 +74,7 @@ def request(session: Session, context: Context, actor: Actor, model: Model, spec
     WrongState
         If the model has no package that was not published yet.
     Conflict
-        While another job works on the model.
+        While another job works on the model, or if a waiver that let its package through is over.
     Invalid
         For a target that is not offered, or does not run this kind of package.
     """
@@ -82,6 +82,7 @@ def request(session: Session, context: Context, actor: Actor, model: Model, spec
     jobs.refuse_second(session, model)
     transition(session, model, Command.PUBLISH, actor.name)
     package = newest_package(session, model)
+    scanning.require_accepted(session, context.settings, package)
     target, place = _target_and_place(session, context, actor, package, spec)
     credential_id = _broker(session, actor, target, spec)
     endpoint = endpoint_of(session, model)

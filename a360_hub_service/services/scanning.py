@@ -201,6 +201,35 @@ def _storable(text: str) -> str:
     return text.encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
+def require_accepted(session: Session, settings: Settings, package: Package) -> None:
+    """See that what let a package through still counts.
+
+    Raises
+    ------
+    Conflict
+        If a finding that a waiver kept from stopping it has none any more: it expired or was taken back.
+    """
+    stops = settings.scan_stops | ({Severity.UNKNOWN} if settings.scan_unknown == "stop" else set())
+    query = select(ScanFinding).where(
+        ScanFinding.package_id == package.id,
+        ScanFinding.waiver_id.is_not(None),
+        ScanFinding.severity.in_(stops),
+    )
+    found = [
+        Finding(row.component, row.version, row.ecosystem, row.advisory, tuple(row.aliases))
+        for row in session.scalars(query.order_by(ScanFinding.id))
+    ]
+    accepted = waivers.that_count(session, {name for each in found for name in each.names})
+    over = [each for each in found if waivers.waiver_of(each, accepted) is None]
+    if over:
+        shown = ", ".join(f"{each.advisory} of {each.package} {each.version}" for each in over[:NAMED])
+        raise Conflict(
+            f"The package has known vulnerabilities whose waivers are over: {shown}"
+            f"{', …' if len(over) > NAMED else ''}.",
+            hint="Ask an administrator for a new waiver, or take fixed versions and package again.",
+        )
+
+
 def scan_of(session: Session, package: Package) -> PackageScan:
     """The scan of a package.
 

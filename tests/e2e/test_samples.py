@@ -105,12 +105,17 @@ def test_what_administrators_read_works(running: Platform, reader: Path, monkeyp
     monkeypatch.setenv("A360_ADMIN_TOKEN", admin.token)
     names: dict[str, Any] = {}
     blocks = samples(DOCS / "admins.md", "python")
-    for block in blocks[:-1]:
+    *before, taking_away, waivers = blocks
+    for block in before:
         exec(block.compiled(), names)
     listed = admin.api("GET", "/credentials")["items"]
     assert {"Data lake", "Orders"} <= {credential["name"] for credential in listed}
     assert "example-secret" not in str(listed)
-    exec(blocks[-1].compiled(), names)
+    exec(taking_away.compiled(), names)
+    exec(waivers.compiled(), names)
+    assert list(admin.listing("/waivers")) == []
+    (waiver,) = admin.api("GET", "/waivers?past=true")["items"]
+    assert (waiver["created_by"], waiver["removed_by"]) == ("admin", "admin")
     admin.api("DELETE", f"/credentials/{names['database']['id']}")
     assert "Data lake" not in [credential["name"] for credential in admin.listing("/credentials")]
     admin.close()

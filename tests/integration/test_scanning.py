@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
@@ -18,8 +19,8 @@ from a360_hub_service.entities import Waiver
 from a360_hub_service.services import scanning
 from a360_hub_service.services.context import Settings
 from tests.support.advisories import CRITICAL, MEDIUM, fake_trivy, record, trivy_report, write_osv
-from tests.support.delivery import Delivery, delivery_service, linear_model, ok
-from tests.support.service import ServiceProcess
+from tests.support.delivery import SIZES, Delivery, delivery_service, linear_model, ok
+from tests.support.service import ServiceProcess, wait_for
 
 HIGH = "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:N/I:N/A:H"
 TODAY = datetime.now(UTC).date()
@@ -117,6 +118,19 @@ def test_severe_vulnerabilities_stop_a_package_until_somebody_answers_for_them(
     assert (package["status"], package["scan"]["status"]) == ("ready", "vulnerable")
     assert (package["scan"]["allowed"], package["scan"]["waived"]) == (True, 2)
     assert newest(delivery, "/findings")["items"][0]["waiver_id"] == given["id"]
+    with service.client("admin") as client:
+        ok(client.delete(f"/waivers/{given['id']}"))
+    with service.client("engineer") as client:
+        refused = client.post(f"/models/{delivery.model_id}/publish", json=SIZES)
+    assert refused.status_code == 409
+    assert "whose waivers are over: CVE-2026-7 of numpy " in refused.json()["detail"]
+    assert "a new waiver" in refused.json()["hint"]
+    assert delivery.status == "Ready to Publish"
+    # One for another of its names is as good.
+    ok(waive(service))
+    published, _ = delivery.publish()
+    assert published["status"] == "succeeded"
+    delivery.withdraw()
     # The same package has the same bill of materials.
     assert newest(delivery, "/sbom") == first
 
@@ -151,7 +165,7 @@ def test_a_waiver_counts_for_its_package_until_its_day_or_until_it_is_taken_back
             {row["advisory"]: row for row in ok(client.get("/waivers", params={"past": past}))["items"]}
             for past in (False, True)
         )
-    assert set(past) - set(now) == {"CVE-2026-11", "CVE-2026-13"}
+    assert {"CVE-2026-11", "CVE-2026-13"} <= set(past) - set(now)
     assert (past["CVE-2026-11"]["created_by"], past["CVE-2026-11"]["removed_by"]) == ("admin", "admin")
     assert "admin waived CVE-2026-12 of flask until" in running.logged()
     assert f"admin took back waiver {taken_back} of CVE-2026-11" in running.logged()
@@ -275,3 +289,25 @@ def test_what_was_not_checked_is_unknown_and_an_operator_may_stop_it(
         assert newest(delivery)["scan"]["allowed"] is False
         assert newest(delivery, "/scan")["scanner_version"] == "0.57.1"
         assert "rootfs" in (trivy / "arguments").read_text()
+
+
+@pytest.mark.long
+@pytest.mark.row("F247", "F271")
+def test_a_service_killed_while_it_scans_takes_the_scanner_along_and_scans_once_more(tmp_path: Path) -> None:
+    trivy = tmp_path / "bin"
+    fake_trivy(trivy, trivy_report(), seconds=3)
+    with delivery_service(tmp_path / "home", env={"PATH": f"{trivy}:/usr/bin:/bin"}) as service:
+        delivery = Delivery(service, tmp_path / "code").approve()
+        with service.client("engineer") as client:
+            job = ok(client.post(f"/models/{delivery.model_id}/package", json=delivery.form()))["id"]
+        wait_for((trivy / "arguments").exists, seconds=120)
+        scanner = psutil.Process(int((trivy / "pid").read_text()))
+        service.kill()
+        wait_for(lambda: not scanner.is_running(), seconds=10)
+        service.start()
+        assert delivery.wait(job)["status"] == "succeeded"
+        assert delivery.log(job).count("The package is there already") == 0
+        assert len((trivy / "arguments").read_text().splitlines()) == 2
+        assert newest(delivery, "/scan")["scanner"] == "trivy"
+        assert newest(delivery)["status"] == "ready"
+        assert not list((service.home / "service" / "jobs").iterdir())

@@ -145,7 +145,7 @@ def fake_trivy(
 
 
 _TRIVY = """
-import json, pathlib, sys, time
+import json, os, pathlib, sys, time
 here = pathlib.Path(__file__).parent
 told = json.loads((here / "answers.json").read_text())
 if sys.argv[1] == "version":
@@ -153,6 +153,7 @@ if sys.argv[1] == "version":
     sys.exit(0)
 place = pathlib.Path(sys.argv[-1])
 assert place.is_dir() == (sys.argv[1] == "rootfs") and place.exists(), sys.argv
+(here / "pid").write_text(str(os.getpid()))
 with (here / "arguments").open("a") as file:
     file.write(" ".join(sys.argv[1:]) + "\\n")
 time.sleep(told["seconds"])

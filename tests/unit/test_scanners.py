@@ -20,7 +20,15 @@ from a360_hub_service.backends.images.inventory import (
     Subject,
     SystemPackage,
 )
-from a360_hub_service.backends.scanners import Report, ScanError, Severity, scan_with, scanner_class, versions
+from a360_hub_service.backends.scanners import (
+    Report,
+    ScanError,
+    Severity,
+    advisories,
+    scan_with,
+    scanner_class,
+    versions,
+)
 from a360_hub_service.backends.scanners import severity as severities
 from a360_hub_service.backends.scanners.embedded import EmbeddedScanner
 from tests.support.advisories import CRITICAL, MEDIUM, now, record, write_osv
@@ -73,6 +81,7 @@ FROM_2 = [{"introduced": "2"}, {"fixed": "2.1.4"}]
             "2.3",
         ),
         ([{"introduced": "0"}, {"limit": "2.0"}], "2.0", False, ""),
+        ([{"introduced": "0"}, {"limit": "*"}], "2.0", True, ""),
     ],
 )
 def test_ranges(tmp_path: Path, events: list[dict[str, str]], version: str, hit: bool, fixed: str) -> None:
@@ -143,6 +152,7 @@ def test_records_of_one_matter_become_one_finding(tmp_path: Path) -> None:
         ([], "not yet assigned", "unknown", None),
         ([], None, "unknown", None),
         (["HIGH"], None, "unknown", None),
+        ([{"type": "Ubuntu", "score": "medium"}, {"score": None}], None, "unknown", None),
     ],
 )
 def test_severities(ratings: list[Any], word: str | None, severity: str, score: float | None) -> None:
@@ -248,6 +258,17 @@ def test_advisories_that_cannot_be_read_are_an_error_not_an_answer(
     assert said in caught.value.message
     assert "EmbeddedScanner.advisories" in caught.value.hint
     assert not list((tmp_path / "cache" / "advisories").glob("*.sqlite"))
+
+
+def test_large_advisories_are_read_by_another_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(advisories, "_LARGE", 10)
+    place = write_osv(tmp_path / "all.zip", record())
+    assert len(look(tmp_path, python(numpy="1"), place).findings) == 1
+    place.write_bytes(b"PK no zip at all")
+    with pytest.raises(ScanError, match=r"all\.zip cannot be read: it is none of the known kinds"):
+        look(tmp_path, python(numpy="1"), place)
 
 
 def test_a_broken_scanner_is_no_open_gate(tmp_path: Path) -> None:

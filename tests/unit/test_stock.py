@@ -136,10 +136,22 @@ def test_an_archive_is_read_through_its_manifest(tmp_path: Path) -> None:
     documents = {"manifest.json": manifest, "c.json": config, "one/layer.tar": layer(NUMPY, "w").getvalue()}
     found = stock.of_archive(archive(tmp_path / "image.tar", documents), tmp_path / "cache")
     assert [each.name for each in found.distributions] == ["numpy"]
-    # Once read, a layer is known by its digest.
+    # Once read, a layer is known by what the engine calls it.
     documents["one/layer.tar"] = b"no layer any more"
     again = stock.of_archive(archive(tmp_path / "image.tar", documents), tmp_path / "cache")
     assert again == found
+
+
+def test_what_a_base_says_of_its_layers_hides_nothing(tmp_path: Path) -> None:
+    """A base's configuration may name the layer of another image; only its blob's digest was compared."""
+    found = []
+    for number, files in enumerate(({}, NUMPY)):
+        name = f"blobs/sha256/{number:064}"
+        manifest = json.dumps([{"Config": "c.json", "Layers": [name]}]).encode()
+        config = json.dumps({"rootfs": {"diff_ids": ["sha256:1"]}}).encode()
+        documents = {"manifest.json": manifest, "c.json": config, name: layer(files).getvalue()}
+        found.append(stock.of_archive(archive(tmp_path / "image.tar", documents), tmp_path / "cache"))
+    assert [len(each.distributions) for each in found] == [0, 1]
 
 
 @pytest.mark.parametrize(

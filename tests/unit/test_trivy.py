@@ -168,8 +168,8 @@ def test_a_trivy_that_was_named_and_is_missing_does_not_open_the_gate(tmp_path: 
     with pytest.raises(ScanError, match="There is no program"):
         scan_with([missing, empty], subject, tmp_path, print)
     # With advisories the embedded one stands behind it.
-    advisories = [str(write_osv(tmp_path / "all.zip", record("CVE-1", "jinja2")))]
-    embedded = EmbeddedScanner(home=str(tmp_path), advisories=advisories)
+    copies = [str(write_osv(tmp_path / "all.zip", record("CVE-1", "jinja2")))]
+    embedded = EmbeddedScanner(home=str(tmp_path), advisories=copies)
     assert scan_with([missing, embedded], subject, tmp_path, print).scanner == "embedded"
 
 

@@ -279,10 +279,10 @@ class OciBuilder(Assembler):
                 image = self._pushed(client, name)
             if image is None:
                 raise BuildError(f"The registry has no {name} any more.", hint="Package again.")
-            facts = []
-            for diff_id, layer in zip(_diff_ids(image), image.layers, strict=True):
-                facts.append(stock.layer_facts(known, diff_id, self._any_file(name, layer, work)))
-            inventory = stock.of_layers(facts)
+            inventory = stock.of_layers(
+                stock.layer_facts(known, layer.digest, self._any_file(name, layer, work))
+                for layer in image.layers
+            )
         except OSError as error:
             raise storage_error(error) from error
         except (ValueError, KeyError, TypeError) as error:
@@ -329,7 +329,3 @@ class OciBuilder(Assembler):
         if not package_id.isalnum():
             raise ValueError(f"{package_id!r} is not an id of a package.")
         return Path(self.home, "packages", package_id).absolute()
-
-
-def _diff_ids(image: Image) -> list[str]:
-    return list(json.loads(image.config)["rootfs"]["diff_ids"])

@@ -22,7 +22,7 @@ from traitlets.config import LoggingConfigurable
 
 from a360_hub_service.backends import interruption
 from a360_hub_service.backends.base import Log
-from a360_hub_service.backends.children import ending, tied
+from a360_hub_service.backends.children import ending, environment, tied
 from a360_hub_service.backends.images.base import BuildError
 from a360_hub_service.backends.images.bytecode import compile_folder
 
@@ -135,7 +135,7 @@ class DependencyResolver(LoggingConfigurable):
         process = subprocess.Popen(
             tied(command),
             cwd=folder,
-            env=_environment(),
+            env=environment(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -214,11 +214,6 @@ def _for(python: PythonTarget) -> list[str]:
         *platform,
         "--only-binary=:all:",
     ]
-
-
-def _environment() -> dict[str, str]:
-    """Return the environment without the service's secrets."""
-    return {key: value for key, value in os.environ.items() if not key.startswith(("JUPYTERHUB_", "A360_"))}
 
 
 def _explain(output: str) -> BuildError:

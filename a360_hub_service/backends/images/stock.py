@@ -30,6 +30,7 @@ RECIPE = "1"
 _METADATA = re.compile(r"(?:.*/)?[^/]+\.(?:dist-info/METADATA|egg-info/PKG-INFO|egg-info)")
 _DPKG = re.compile(r"var/lib/dpkg/(?:status|status\.d/[^/]+(?<!\.md5sums))")
 _RELEASE = re.compile(r"(?:etc|usr/lib)/os-release")
+_BLOB = re.compile(r"blobs/sha256/([0-9a-f]{64})")
 _MODEL = re.compile(r"app/((?:artifacts|script)/.+)")
 _FOREIGN = {
     "packages of Alpine": re.compile(r"(?:usr/)?lib/apk/db/installed"),
@@ -84,24 +85,29 @@ def of_archive(archive: Path, cache: Path) -> Inventory:
         with tarfile.open(archive) as tar:
             manifest = json.load(_member(tar, "manifest.json"))[0]
             diff_ids = json.load(_member(tar, manifest["Config"]))["rootfs"]["diff_ids"]
-            pairs = zip(diff_ids, manifest["Layers"], strict=True)
-            return of_layers(
-                [layer_facts(cache, diff_id, partial(_member, tar, name)) for diff_id, name in pairs]
-            )
+            layers = []
+            for diff_id, name in zip(diff_ids, manifest["Layers"], strict=True):
+                # Written here, what layers are called was checked; what a base says of its layers was not.
+                # An engine that names them otherwise has checked what it says.
+                digest = _BLOB.fullmatch(name)
+                key = f"sha256:{digest[1]}" if digest else diff_id
+                layers.append(layer_facts(cache, key, partial(_member, tar, name)))
+            return of_layers(layers)
     except (tarfile.TarError, ValueError, KeyError, IndexError, TypeError) as error:
         raise BuildError(f"The image cannot be read: {error}.", hint="Package again.") from error
 
 
-def layer_facts(cache: Path, diff_id: str, layer: Callable[[], Path | IO[bytes]]) -> LayerFacts:
+def layer_facts(cache: Path, digest: str, layer: Callable[[], Path | IO[bytes]]) -> LayerFacts:
     """Return what is in a layer, a tar file as it is or compressed with gzip; it is asked for and read once.
 
-    Raises `ValueError` for what is no such file, or `OSError`.
+    `digest`, which was compared with its content, is what it is known by. Raises `ValueError` for what is no
+    such file, or `OSError`.
     """
 
     def read(new: Path) -> None:
         new.write_text(json.dumps(asdict(_read_layer(layer()))), "utf-8")
 
-    name = f"{hashlib.sha256(diff_id.encode()).hexdigest()}.json"
+    name = f"{hashlib.sha256(digest.encode()).hexdigest()}.json"
     return LayerFacts(**json.loads(made_once(cache / RECIPE / name, read).read_bytes()))
 
 

@@ -10,6 +10,8 @@ import json
 import lzma
 import re
 import sqlite3
+import subprocess
+import sys
 import tarfile
 import zipfile
 import zlib
@@ -24,6 +26,7 @@ import yaml
 
 from a360_hub_service.backends import interruption
 from a360_hub_service.backends.base import Log
+from a360_hub_service.backends.children import ending, environment, tied
 from a360_hub_service.backends.images.resolve import made_once
 from a360_hub_service.backends.images.stock import dpkg_packages
 from a360_hub_service.backends.scanners.base import ScanError, Source
@@ -36,6 +39,10 @@ _KINDS = (".json", ".yaml", ".yml")
 _YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, yaml.YAMLError)
 _BROKEN_ARCHIVE = (zipfile.BadZipFile, tarfile.TarError, lzma.LZMAError, EOFError, zlib.error, RecursionError)
+_LARGE = 4 * 1024 * 1024
+"""Bytes of advisories up to which they are read in this process."""
+_SECONDS = 1800
+"""How long another process may read."""
 _LARGEST = 1024 * 1024 * 1024
 """Bytes of one file in an archive; one that is larger is no record."""
 
@@ -82,7 +89,10 @@ def open_index(place: Path, cache: Path, log: Log) -> Index:
 
         def make(new: Path) -> None:
             log(f"Reading the advisories in {place.name}.")
-            _write(place, new)
+            if sum(path.stat().st_size for path in _files(place)) > _LARGE:
+                _write_elsewhere(place, new)
+            else:
+                _write(place, new)
 
         made_once(file, make)
         for old in cache.glob(f"{file.name[:12]}-*.sqlite"):
@@ -111,6 +121,27 @@ def _files(place: Path) -> list[Path]:
     if not place.is_file():
         raise ValueError("there is no such file or folder")
     return [place]
+
+
+def _write_elsewhere(place: Path, new: Path) -> None:
+    """Write the index in a process of its own: the service would not answer while a large file is parsed."""
+    process = subprocess.Popen(
+        tied([sys.executable, "-P", "-m", __name__, str(place), str(new)]),
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    )
+    try:
+        with ending(process):
+            _, said = interruption.communicate(process, _SECONDS)
+    except subprocess.TimeoutExpired:
+        raise ValueError(f"it took longer than {_SECONDS} seconds") from None
+    if process.returncode:
+        raise ValueError(said.strip().rpartition("\n")[2] or f"the reader ended with {process.returncode}")
 
 
 def _write(place: Path, new: Path) -> None:
@@ -215,3 +246,10 @@ def _members(tar: tarfile.TarFile) -> Iterator[tuple[str, bytes]]:
 def _unpacked(place: Path) -> bytes:
     unpack = {".gz": gzip.decompress, ".xz": lzma.decompress}.get(place.suffix, bytes)
     return unpack(place.read_bytes())
+
+
+if __name__ == "__main__":
+    try:
+        _write(Path(sys.argv[1]), Path(sys.argv[2]))
+    except (OSError, *_UNREADABLE, *_BROKEN_ARCHIVE) as error:
+        sys.exit(str(error))

@@ -87,6 +87,8 @@ def _in_range(
     points = []
     for event in events:
         for kind, text in event.items():
+            if (kind, text) == ("limit", "*"):
+                continue
             from_start = text == "0" and kind == "introduced"
             points.append((None if from_start else versions.parse(ecosystem, text), order[kind], kind, text))
     if not any(kind == "introduced" for _, _, kind, _ in points):

@@ -13,7 +13,7 @@ from traitlets import Float, List, Unicode
 
 from a360_hub_service.backends import interruption
 from a360_hub_service.backends.base import Health, Log
-from a360_hub_service.backends.children import ending, tied
+from a360_hub_service.backends.children import ending, environment, tied
 from a360_hub_service.backends.images.inventory import Inventory, Subject
 from a360_hub_service.backends.scanners import severity
 from a360_hub_service.backends.scanners.base import Finding, Report, ScanError, Scanner, Source
@@ -89,6 +89,7 @@ class TrivyScanner(Scanner):
             )
         process = subprocess.Popen(
             tied([program, *arguments]),
+            env=environment(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
