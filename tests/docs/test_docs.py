@@ -16,6 +16,7 @@ from a360_hub_service.backends.git.source import GitSource
 from a360_hub_service.backends.images.oci import OciBuilder
 from a360_hub_service.backends.registries import Registry
 from a360_hub_service.backends.targets.gateway import Gateway
+from a360_hub_service.backends.targets.kubernetes import KubernetesTarget
 from a360_hub_service.cli import _parser
 from a360_hub_service.jobs.engine import JobEngine
 from hub_config import install_a360
@@ -23,7 +24,7 @@ from spawner_profiles.catalogue import catalogue
 from tests.support.samples import DOCUMENTS, ROOT, samples
 
 CONFIGURABLE: list[type[LoggingConfigurable]] = [
-    A360HubService, GitSource, Gateway, JobEngine, OciBuilder, Registry,
+    A360HubService, GitSource, Gateway, JobEngine, KubernetesTarget, OciBuilder, Registry,
 ]  # fmt: skip
 OPERATORS = ROOT / "docs" / "operators.md"
 names = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
