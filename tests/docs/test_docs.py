@@ -18,6 +18,7 @@ from a360_hub_service.backends.registries import Registry
 from a360_hub_service.backends.scanners.embedded import EmbeddedScanner
 from a360_hub_service.backends.scanners.trivy import TrivyScanner
 from a360_hub_service.backends.targets.gateway import Gateway
+from a360_hub_service.backends.targets.kubernetes import KubernetesTarget
 from a360_hub_service.cli import _parser
 from a360_hub_service.jobs.engine import JobEngine
 from hub_config import install_a360
@@ -25,7 +26,8 @@ from spawner_profiles.catalogue import catalogue
 from tests.support.samples import DOCUMENTS, ROOT, samples
 
 CONFIGURABLE: list[type[LoggingConfigurable]] = [
-    A360HubService, EmbeddedScanner, GitSource, Gateway, JobEngine, OciBuilder, Registry, TrivyScanner,
+    A360HubService, EmbeddedScanner, GitSource, Gateway, JobEngine, KubernetesTarget, OciBuilder, Registry,
+    TrivyScanner,
 ]  # fmt: skip
 OPERATORS = ROOT / "docs" / "operators.md"
 names = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

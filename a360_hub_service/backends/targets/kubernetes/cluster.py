@@ -5,6 +5,7 @@ import os
 import ssl
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,12 @@ Manifest = dict[str, Any]
 
 OLDEST = 30
 """The minor version of Kubernetes that is needed: replicas wait before they stop (the hook ``sleep``)."""
+
+_CONNECT_SECONDS = 5.0
+_SILENCE_SECONDS = 5.0
+"""How long a cluster that did not answer is not asked again."""
+_LARGEST = 64 * 1024 * 1024
+"""Bytes of one answer."""
 
 _KINDS = {
     "Namespace": ("/api/v1", "namespaces"),
@@ -42,6 +49,10 @@ class Missing(TargetError):
     """There is no such object, or the cluster does not know its kind."""
 
 
+class NoAnswer(TargetError):
+    """The cluster cannot be talked to now."""
+
+
 class NotAllowed(TargetError):
     """The cluster does not let the platform do this."""
 
@@ -56,6 +67,7 @@ class Cluster:
         self._login = Login(access)
         self._token = token or self._login.token
         self._timeout = timeout
+        self._silence: tuple[float, str, str] = (0.0, "", "")
         self._rest = _rest_client(access)
 
     @classmethod
@@ -178,25 +190,39 @@ class Cluster:
         return answer
 
     def _once(self, method: str, path: str, body: Any, kind: str) -> tuple[int, bytes]:
+        from urllib3 import Timeout
         from urllib3.exceptions import HTTPError
 
+        until, words, hint = self._silence
+        if time.monotonic() < until:
+            # Whoever asks about many endpoints need not wait for each.
+            raise NoAnswer(words, hint=hint)
         token = self._token()
         headers = {"Accept": "application/json", "User-Agent": "a360"}
         headers |= {"Authorization": f"Bearer {token}"} if token else {}
         headers |= {"Content-Type": kind} if body is not None else {}
         data = None if body is None else json.dumps(body)
+        timeout = Timeout(connect=min(_CONNECT_SECONDS, self._timeout), read=self._timeout)
         try:
             answer = self._rest.pool_manager.request(
                 method,
                 f"{self.server}{path}",
                 body=data,
                 headers=headers,
-                timeout=self._timeout,
+                timeout=timeout,
                 redirect=False,
+                preload_content=False,
             )
+            found = answer.read(_LARGEST + 1)
         except HTTPError as error:
-            raise no_answer(error, self.server) from error
-        return answer.status, answer.data
+            problem = no_answer(error, self.server)
+            self._silence = (time.monotonic() + _SILENCE_SECONDS, problem.message, problem.hint)
+            raise problem from error
+        if len(found) > _LARGEST:
+            answer.close()
+            raise TargetError(f"The answer of {self.server} is larger than any of a cluster.")
+        answer.release_conn()
+        return answer.status, found
 
 
 def _path(kind: str, namespace: str = "", name: str = "") -> str:
@@ -221,7 +247,7 @@ def _rest_client(access: Access) -> Any:
     settings.tls_server_name = access.tls_name or None
     settings.connection_pool_maxsize = 8
     # A redirect would carry the login to another server.
-    settings.retries = Retry(connect=2, read=1, redirect=False, status=False, backoff_factor=0.2)
+    settings.retries = Retry(connect=1, read=1, redirect=False, status=False, backoff_factor=0.2)
     settings.proxy = None
     client = RESTClientObject(settings)
     if access.certificate:
@@ -246,7 +272,7 @@ def _context(access: Access) -> ssl.SSLContext:
     return context
 
 
-def no_answer(problem: Exception, server: str) -> TargetError:
+def no_answer(problem: Exception, server: str) -> NoAnswer:
     """Return the error of a cluster that cannot be talked to."""
     words, text = "nothing answers there", str(problem)
     hint = "Check the server in the kubeconfig, and that the platform's network reaches it."
@@ -258,7 +284,7 @@ def no_answer(problem: Exception, server: str) -> TargetError:
         words = "nobody knows its name"
     elif "timed out" in text or "Timeout" in text:
         words = "it takes too long"
-    return TargetError(f"The cluster at {server} does not answer: {words}.", hint=hint)
+    return NoAnswer(f"The cluster at {server} does not answer: {words}.", hint=hint)
 
 
 def refusal(status: int, answer: bytes, server: str) -> TargetError:

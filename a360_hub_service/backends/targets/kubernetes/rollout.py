@@ -6,7 +6,7 @@ from typing import Any
 from a360_hub_service.backends import interruption
 from a360_hub_service.backends.base import Log
 from a360_hub_service.backends.targets.kubernetes import names
-from a360_hub_service.backends.targets.kubernetes.cluster import Cluster
+from a360_hub_service.backends.targets.kubernetes.cluster import Cluster, NoAnswer
 from a360_hub_service.backends.targets.kubernetes.manifests import Place
 from a360_hub_service.backends.targets.kubernetes.troubles import (
     Trouble,
@@ -44,20 +44,32 @@ class Rollout:
         deadline = time.monotonic() + seconds
         while True:
             interruption.check()
-            deployment = self._cluster.get("Deployment", self._place.name, self._place.namespace)
-            if deployment is None:
-                raise TargetError("Somebody deleted the endpoint in the cluster.", hint="Publish it again.")
-            everything = pods_of(self._cluster, self._place)
-            pods = [pod for pod in everything if pod["metadata"]["labels"][names.REVISION] == self._revision]
-            self._tell_ready(deployment, pods)
-            # Those that are being stopped answer for a while, so until they are gone calls may meet them.
-            if _is_done(deployment) and len(pods) == len(everything):
-                return
-            found = self._troubles(deployment, pods)
-            final = next(((pod, trouble) for pod, trouble in found if trouble.final), None)
-            if final or time.monotonic() > deadline:
-                self._fail(found, final, seconds)
+            try:
+                if self._look(seconds, late=time.monotonic() > deadline):
+                    return
+            except NoAnswer as error:
+                # A cluster whose API is away for a moment goes on with its work.
+                if time.monotonic() > deadline:
+                    raise
+                self._tell(error.message)
             time.sleep(PAUSE)
+
+    def _look(self, seconds: float, *, late: bool) -> bool:
+        """Tell what is new; whether all is done. Raises `TargetError` when it never will be, or is late."""
+        deployment = self._cluster.get("Deployment", self._place.name, self._place.namespace)
+        if deployment is None:
+            raise TargetError("Somebody deleted the endpoint in the cluster.", hint="Publish it again.")
+        everything = pods_of(self._cluster, self._place)
+        pods = [pod for pod in everything if pod["metadata"]["labels"][names.REVISION] == self._revision]
+        self._tell_ready(deployment, pods)
+        # Those that are being stopped answer for a while, so until they are gone calls may meet them.
+        if _is_done(deployment) and len(pods) == len(everything):
+            return True
+        found = self._troubles(deployment, pods)
+        final = next(((pod, trouble) for pod, trouble in found if trouble.final), None)
+        if final or late:
+            self._fail(found, final, seconds)
+        return False
 
     def _tell(self, line: str) -> None:
         if line not in self._told:

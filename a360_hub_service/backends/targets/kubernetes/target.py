@@ -18,12 +18,11 @@ from a360_hub_service.backends.targets.kubernetes.exposure import Exposure
 from a360_hub_service.backends.targets.kubernetes.manifests import Manifest, Place, Workload
 from a360_hub_service.backends.targets.kubernetes.objects import Objects
 from a360_hub_service.backends.targets.kubernetes.settings import KubernetesSettings
-from a360_hub_service.backends.targets.kubernetes.troubles import is_ready, restarts_of, trouble_of
+from a360_hub_service.backends.targets.kubernetes.troubles import replica_of
 from a360_hub_service.backends.targets.types import (
     EndpointSpec,
     EndpointStatus,
     KeyRecord,
-    ReplicaStatus,
     TargetError,
 )
 
@@ -159,13 +158,13 @@ class KubernetesTarget(KubernetesSettings):
         with one_at_a_time(f"{self.platform} {spec.slug}"):
             objects = Objects(cluster, self._place(spec), log)
             revision = names.revision_of(spec, {"image": image, "tmp": self.tmp_size})
-            before = objects.ready_revision()
+            ready = objects.ready_revision()
+            before = objects.stored_spec(ready) if ready else None
             try:
                 self._bring(objects, exposure, spec, image, revision)
                 objects.mark_ready(revision)
             except (TargetError, interruption.Interrupted):
-                if before != revision:
-                    self._undo(objects, exposure, before, log)
+                self._undo(objects, exposure, before, ready, log)
                 raise
             objects.prune({revision, objects.previous_revision()})
             log(f"{spec.slug} is ready at {exposure.url(self.gateway, spec.slug)}.")
@@ -192,7 +191,7 @@ class KubernetesTarget(KubernetesSettings):
         if objects is None or deployment is None:
             return EndpointStatus(slug, self.name, "absent")
         pods = rollout.pods_of(cluster, objects.place)
-        items = tuple(_replica(pod) for pod in pods if not pod["metadata"].get("deletionTimestamp"))
+        items = tuple(replica_of(pod) for pod in pods if not pod["metadata"].get("deletionTimestamp"))
         wanted = int(deployment["spec"].get("replicas", 1))
         ready = sum(item.ready for item in items)
         status = "running" if ready >= wanted > 0 else "degraded" if ready else "starting"
@@ -304,17 +303,21 @@ class KubernetesTarget(KubernetesSettings):
             wanted.append(manifests.autoscaler(place, spec.replicas, most, self.scale_at_percent))
         return wanted
 
-    def _undo(self, objects: Objects, exposure: Exposure, before: str, log: Log) -> None:
+    def _undo(
+        self, objects: Objects, exposure: Exposure, before: EndpointSpec | None, revision: str, log: Log
+    ) -> None:
         """Put back what ran before; leave nothing of what never ran. The first error is the one told."""
         try:
-            spec = objects.stored_spec(before) if before else None
-            if spec is None:
+            if before is None:
                 self.remove(objects.place.slug, log)
                 return
             log("What ran before goes on running.")
-            workload = self._workload(spec, self._image(spec), before, self._pull_secret(objects, spec))
-            objects.apply(self._wanted(objects, exposure, spec), workload, spec)
-            objects.prune({before, objects.previous_revision()})
+            workload = self._workload(
+                before, self._image(before), revision, self._pull_secret(objects, before)
+            )
+            objects.store(before, revision)
+            objects.apply(self._wanted(objects, exposure, before), workload, before)
+            objects.prune({revision, objects.previous_revision()})
         except BackendError as error:
             log(f"It could not be tidied up: {error}")
 
@@ -387,17 +390,3 @@ class KubernetesTarget(KubernetesSettings):
             return None
         place = Place(platform=self.platform, namespace=found[0]["metadata"]["namespace"], slug=slug)
         return Objects(cluster, place, log)
-
-
-def _replica(pod: Manifest) -> ReplicaStatus:
-    metadata, ready = pod["metadata"], is_ready(pod)
-    address = str(pod.get("status", {}).get("podIP", ""))
-    trouble = None if ready else trouble_of(pod)
-    return ReplicaStatus(
-        name=str(metadata["name"]),
-        address=f"{address}:{manifests.PORT}" if address else "",
-        ready=ready,
-        identity=str(metadata["uid"]),
-        restarts=restarts_of(pod),
-        message="" if ready else trouble.words if trouble else "starting",
-    )

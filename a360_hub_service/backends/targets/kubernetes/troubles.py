@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from a360_hub_service.backends.targets.kubernetes.manifests import in_gigabytes
+from a360_hub_service.backends.targets.kubernetes.manifests import PORT, in_gigabytes
+from a360_hub_service.backends.targets.types import ReplicaStatus
 
 Manifest = dict[str, Any]
 
@@ -134,6 +135,21 @@ def restarts_of(pod: Manifest) -> int:
     """Return how often the container of a pod was started again."""
     return sum(
         int(each.get("restartCount", 0)) for each in pod.get("status", {}).get("containerStatuses") or []
+    )
+
+
+def replica_of(pod: Manifest) -> ReplicaStatus:
+    """Return a pod as targets tell of their replicas."""
+    metadata, ready = pod["metadata"], is_ready(pod)
+    address = str(pod.get("status", {}).get("podIP", ""))
+    trouble = None if ready else trouble_of(pod)
+    return ReplicaStatus(
+        name=str(metadata["name"]),
+        address=f"{address}:{PORT}" if address else "",
+        ready=ready,
+        identity=str(metadata["uid"]),
+        restarts=restarts_of(pod),
+        message="" if ready else trouble.words if trouble else "starting",
     )
 
 
