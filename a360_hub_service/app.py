@@ -15,12 +15,13 @@ from urllib.parse import urlparse
 from sqlalchemy import select
 from tornado.httpserver import HTTPServer
 from tornado.web import Application as TornadoApplication
-from traitlets import Bool, Dict, Int, List, Unicode, default
+from traitlets import Bool, Dict, Float, Int, List, Unicode, default
 from traitlets.config import Application
 
 from .api import garbage
 from .api.handlers import Web
 from .api.identity import HubIdentity, IdentityProvider
+from .api.key_use import watch as watch_key_use
 from .api.leases import watch as watch_leases
 from .api.loop_watch import LoopWatch
 from .api.openapi import document
@@ -88,6 +89,9 @@ class A360HubService(Application):
     local_volumes = Bool(True, help="May data repos be folders of this machine?").tag(config=True)
     max_upload_bytes = Int(5 * 1024**3, help="Most bytes of one uploaded file.").tag(config=True)
     run_lease_seconds = Int(180, help="How long a run may be without a heartbeat of its kernel.").tag(
+        config=True
+    )
+    key_use_seconds = Float(60.0, help="How often endpoints are asked when their keys were used.").tag(
         config=True
     )
     builders = List(
@@ -167,6 +171,7 @@ class A360HubService(Application):
             local_volumes=self.local_volumes,
             max_upload_bytes=self.max_upload_bytes,
             run_lease_seconds=self.run_lease_seconds,
+            key_use_seconds=self.key_use_seconds,
         )
         database = Database(self.database_url, pool_size=self.threads)
         secrets = Secrets.from_file(Path(self.secret_keys_file))
@@ -256,7 +261,7 @@ class A360HubService(Application):
                 web.watch.install()
             web.ready = True
             await web.run(endpoints.restore, context)
-            await asyncio.gather(watch_leases(web), garbage.collect_when_quiet(web))
+            await asyncio.gather(watch_leases(web), watch_key_use(web), garbage.collect_when_quiet(web))
         except Exception:
             log.exception("the service could not start")
 

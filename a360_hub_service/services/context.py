@@ -47,6 +47,8 @@ class Settings:
         Most bytes of one uploaded file.
     run_lease_seconds
         How long a run may be without a heartbeat.
+    key_use_seconds
+        How often replicas are asked when their keys were used.
     """
 
     home: Path
@@ -57,6 +59,7 @@ class Settings:
     local_volumes: bool = True
     max_upload_bytes: int = 5 * 1024**3
     run_lease_seconds: int = 180
+    key_use_seconds: float = 60.0
 
 
 @dataclass(slots=True)

@@ -144,7 +144,8 @@ class Gateway(LoggingConfigurable):
             retry |= {"status": ["502"], "retryNonIdempotentMethod": True, "maxRequestBodyBytes": 2_000_000}
         # A new name for each set of servers makes the switch visible from outside.
         service = f"{slug}-{hashlib.sha256(','.join(addresses).encode()).hexdigest()[:8]}"
-        rule = f"Path(`/{slug}`) || Path(`/{slug}/`)"
+        # Its description is for callers; what else replicas answer is not: their numbers need no key.
+        rule = " || ".join(f"Path(`/{slug}{end}`)" for end in ("", "/", "/openapi.json"))
         document = {
             "http": {
                 "routers": {slug: {"rule": rule, "service": service, "middlewares": [f"{slug}-retry"]}},
