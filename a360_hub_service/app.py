@@ -21,6 +21,7 @@ from traitlets.config import Application
 from .api import garbage
 from .api.handlers import Web
 from .api.identity import HubIdentity, IdentityProvider
+from .api.key_use import watch as watch_key_use
 from .api.leases import watch as watch_leases
 from .api.loop_watch import LoopWatch
 from .api.openapi import document
@@ -93,6 +94,9 @@ class A360HubService(Application):
         config=True
     )
     tend_seconds = Float(30.0, help="Seconds until endpoints that went down are looked for again.").tag(
+        config=True
+    )
+    key_use_seconds = Float(60.0, help="How often endpoints are asked when their keys were used.").tag(
         config=True
     )
     builders = List(
@@ -190,6 +194,7 @@ class A360HubService(Application):
             tend_seconds=self.tend_seconds,
             scan_stops=frozenset(self.scan_stops),
             scan_unknown=self.scan_unknown,
+            key_use_seconds=self.key_use_seconds,
         )
         database = Database(self.database_url, pool_size=self.threads)
         secrets = Secrets.from_file(Path(self.secret_keys_file))
@@ -285,7 +290,8 @@ class A360HubService(Application):
             if web.watch:
                 web.watch.install()
             web.ready = True
-            await asyncio.gather(tend_endpoints(web), watch_leases(web), garbage.collect_when_quiet(web))
+            watches = tend_endpoints(web), watch_leases(web), watch_key_use(web)
+            await asyncio.gather(*watches, garbage.collect_when_quiet(web))
         except Exception:
             log.exception("the service could not start")
 

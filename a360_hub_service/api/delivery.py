@@ -214,6 +214,9 @@ class KeyView(View):
     created_by: str
     created_at: datetime
     expires_at: datetime | None
+    last_used_at: datetime | None = Field(
+        description="Of the last call that was let in, a minute late at most; `null` if there was none."
+    )
 
 
 class EndpointView(View):

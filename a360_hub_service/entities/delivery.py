@@ -120,5 +120,6 @@ class EndpointKey(Identified, Base):
     created_by: Mapped[str] = mapped_column(String(255))
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
     expires_at: Mapped[datetime | None]
+    last_used_at: Mapped[datetime | None]  # to the minute or so: replicas are asked now and then
 
     endpoint: Mapped[Endpoint] = relationship(back_populates="keys")

@@ -54,6 +54,8 @@ class Settings:
         Severities of findings that stop a package, in lower case.
     scan_unknown
         What becomes of a package about which something is unknown: ``warn`` or ``stop``.
+    key_use_seconds
+        How often replicas are asked when their keys were used.
     """
 
     home: Path
@@ -67,6 +69,7 @@ class Settings:
     tend_seconds: float = 30.0
     scan_stops: frozenset[str] = frozenset({"high", "critical"})
     scan_unknown: str = "warn"
+    key_use_seconds: float = 60.0
 
 
 @dataclass(slots=True)

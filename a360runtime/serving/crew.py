@@ -132,6 +132,8 @@ class Crew(Generic[Order, Result]):
                 item = self._todo.popleft()
             except IndexError:
                 return
+            if self._todo and not item.batch.awaited:
+                self._wake()  # this order may be a slow one: the next is another thread's
             began = time.monotonic()
             try:
                 item.result = self._work(item.order)

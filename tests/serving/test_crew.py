@@ -49,6 +49,21 @@ def test_a_slow_order_holds_up_neither_the_loop_nor_other_orders() -> None:
     asyncio.run(run())
 
 
+def test_slow_orders_of_one_turn_are_done_side_by_side() -> None:
+    together = threading.Barrier(6)
+
+    def work(order: int) -> int:
+        return together.wait(30) and order
+
+    crew: Crew[int, int] = Crew(work, 6)
+
+    async def run() -> None:
+        for _ in range(5):  # the first time it is not known yet that they are slow
+            await asyncio.wait_for(asyncio.gather(*(crew.submit(number) for number in range(6))), 20)
+
+    asyncio.run(run())
+
+
 def test_more_slow_orders_than_threads_wait_for_their_turn() -> None:
     lock, running, most = threading.Lock(), 0, 0
 

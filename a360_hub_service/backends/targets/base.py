@@ -87,6 +87,13 @@ class Target(LoggingConfigurable):
         """Replace the keys that open this endpoint. Replicas follow without a restart."""
         raise NotImplementedError
 
+    def key_use(self, slug: str) -> dict[str, float]:
+        """Return when each key last opened this endpoint, by its id, in seconds of the epoch.
+
+        Only what the replicas that run now have seen; empty where they cannot be asked.
+        """
+        return {}
+
     def logs(self, slug: str, lines: int = 100) -> str:
         """Return the last lines the replicas wrote."""
         raise NotImplementedError

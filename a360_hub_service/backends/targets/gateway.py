@@ -148,7 +148,8 @@ class Gateway(LoggingConfigurable):
         # A new name for each set of servers makes the switch visible from outside.
         balancer: dict[str, object] = {"servers": servers} | ({"healthCheck": check} if is_checked else {})
         service = f"{slug}-{hashlib.sha256(','.join(addresses).encode()).hexdigest()[:8]}"
-        rule = f"Path(`/{slug}`) || Path(`/{slug}/`)"
+        # Its description is for callers; what else replicas answer is not: their numbers need no key.
+        rule = " || ".join(f"Path(`/{slug}{end}`)" for end in ("", "/", "/openapi.json"))
         document = {
             "http": {
                 "routers": {slug: {"rule": rule, "service": service, "middlewares": [f"{slug}-retry"]}},

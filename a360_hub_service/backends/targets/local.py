@@ -7,6 +7,7 @@ import http.client
 import json
 import math
 import os
+import re
 import shutil
 import time
 from collections.abc import Iterator, Sequence
@@ -26,8 +27,10 @@ from a360_hub_service.backends.targets.types import (
     ReplicaStatus,
     TargetError,
 )
+from a360runtime.serving.metrics import KEY_USED
 
 HOST = "127.0.0.1"
+_USED = re.compile(rf'^{KEY_USED}{{key="([^"]+)"}} ([0-9.e+]+)$', re.MULTILINE)
 
 
 class LocalTarget(Target):
@@ -115,6 +118,15 @@ class LocalTarget(Target):
         """Return the last lines the replicas wrote."""
         revision = self._current(slug)
         return self._tail(slug, revision, lines) if revision else ""
+
+    def key_use(self, slug: str) -> dict[str, float]:
+        """Ask each replica; see `Target.key_use`."""
+        revision, used = self._current(slug), dict[str, float]()
+        for replica in self._replicas(slug, revision) if revision else []:
+            text = fetch(replica.address, "/metrics") if replica.ready else ""
+            for key, at in _USED.findall(text):
+                used[key] = max(float(at), used.get(key, 0.0))
+        return used
 
     def restore(self, log: Log) -> None:
         """Put back what should run and does not; see `Target.restore`."""
@@ -242,13 +254,19 @@ class LocalTarget(Target):
 
 def is_ready(address: str) -> bool:
     """Does a replica at host:port say that it is ready?"""
+    return bool(fetch(address, "/readyz"))
+
+
+def fetch(address: str, path: str) -> str:
+    """Return what a replica at host:port answers, "" when it does not or says that something is wrong."""
     host, _, port = address.partition(":")
     connection = http.client.HTTPConnection(host, int(port), timeout=2)
     try:
-        connection.request("GET", "/readyz")
-        return connection.getresponse().status == 200
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.read().decode() if answer.status == 200 else ""
     except (OSError, http.client.HTTPException):
-        return False
+        return ""
     finally:
         connection.close()
 
