@@ -87,9 +87,8 @@ class WaiverForm(Form):
 
     def spec(self) -> waivers.WaiverSpec:
         """What the use case takes."""
-        component = waivers.component_name(self.component) if self.component else None
         until = date.fromisoformat(self.until)
-        return waivers.WaiverSpec(self.advisory.upper(), self.reason, until, component)
+        return waivers.WaiverSpec(self.advisory.upper(), self.reason, until, self.component)
 
 
 class WaiverView(View):

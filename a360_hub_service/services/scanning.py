@@ -66,7 +66,7 @@ def scan(work: Work, package: Package, builder: ImageBuilder) -> None:
         row.sbom = document
         _store(session, row, judged)
     _tell(work, report, judged, row)
-    refuse(work.context.settings, row.status, judged, report.unchecked)
+    refuse(work.context.settings, judged, report.unchecked)
 
 
 def judge(session: Session, settings: Settings, report: Report) -> list[Judged]:
@@ -89,7 +89,7 @@ def judge(session: Session, settings: Settings, report: Report) -> list[Judged]:
     )
 
 
-def refuse(settings: Settings, status: str, judged: Sequence[Judged], unchecked: Sequence[str]) -> None:
+def refuse(settings: Settings, judged: Sequence[Judged], unchecked: Sequence[str]) -> None:
     """Refuse a package that something stops.
 
     Raises

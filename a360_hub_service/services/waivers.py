@@ -92,19 +92,15 @@ def that_count(session: Session, names: Iterable[str]) -> Sequence[Waiver]:
 
 def waiver_of(finding: Finding, waivers: Sequence[Waiver]) -> Waiver | None:
     """The waiver that accepts a finding: it names the advisory or an alias, and its package or none."""
-    return next(
-        (
-            waiver
-            for waiver in waivers
-            if waiver.advisory in finding.names and waiver.component in (None, finding.package)
-        ),
-        None,
-    )
+    return next((each for each in waivers if each.advisory in finding.names and _is_for(each, finding)), None)
 
 
-def component_name(name: str) -> str:
-    """A package's name as scanners write it: PyPI knows one under many spellings, Debian writes small."""
-    return str(canonicalize_name(name)) if "_" in name else name.lower()
+def _is_for(waiver: Waiver, finding: Finding) -> bool:
+    name = waiver.component
+    if name is None or name.lower() == finding.package.lower():
+        return True
+    # PyPI knows a package under many spellings.
+    return finding.ecosystem == "PyPI" and canonicalize_name(name) == canonicalize_name(finding.package)
 
 
 def _what(row: Waiver) -> str:

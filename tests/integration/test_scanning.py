@@ -18,6 +18,7 @@ from a360_hub_service.backends.scanners import Finding, Report, Severity
 from a360_hub_service.entities import Waiver
 from a360_hub_service.services import scanning
 from a360_hub_service.services.context import Settings
+from a360_hub_service.services.waivers import waiver_of
 from tests.support.advisories import CRITICAL, MEDIUM, fake_trivy, record, trivy_report, write_osv
 from tests.support.delivery import SIZES, Delivery, delivery_service, linear_model, ok
 from tests.support.service import ServiceProcess, wait_for
@@ -109,7 +110,7 @@ def test_severe_vulnerabilities_stop_a_package_until_somebody_answers_for_them(
 
     first = newest(delivery, "/sbom")
     given = ok(waive(service, advisory="ghsa-1", component="NumPy"))
-    assert (given["advisory"], given["component"], given["created_by"]) == ("GHSA-1", "numpy", "admin")
+    assert (given["advisory"], given["component"], given["created_by"]) == ("GHSA-1", "NumPy", "admin")
     ok(waive(service, advisory="GHSA-2"))
     job = delivery.package()
     assert job["status"] == "succeeded", job["error"]
@@ -311,3 +312,21 @@ def test_a_service_killed_while_it_scans_takes_the_scanner_along_and_scans_once_
         assert newest(delivery, "/scan")["scanner"] == "trivy"
         assert newest(delivery)["status"] == "ready"
         assert not list((service.home / "service" / "jobs").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("component", "ecosystem", "package", "counts"),
+    [
+        (None, "PyPI", "numpy", True),
+        ("Zope.Interface", "PyPI", "zope-interface", True),
+        ("libbz2-1.0", "Debian", "libbz2-1.0", True),
+        ("libbz2-1-0", "Debian", "libbz2-1.0", False),
+        ("flask", "PyPI", "flask-login", False),
+    ],
+)
+def test_waivers_know_packages_by_the_names_people_write(
+    component: str | None, ecosystem: str, package: str, counts: bool
+) -> None:
+    waiver = Waiver(advisory="CVE-1", component=component)
+    finding = Finding(package, "1", ecosystem, "GHSA-1", ("cve-1",))
+    assert (waiver_of(finding, [waiver]) is waiver) is counts

@@ -223,10 +223,13 @@ def test_folders_and_tars_are_read_too_and_read_again_when_they_change(tmp_path:
             report = scanner.scan(Subject(python(numpy="1")), tmp_path, log.append)
             assert [found.advisory for found in report.findings] == ["PYSEC-2026-1"]
         assert log == [f"Reading the advisories in {place.name}."]
+    indexes = tmp_path / "cache" / "advisories"
+    for old in indexes.glob("*.sqlite"):
+        os.utime(old, (0, 0))
     (folder / "numpy" / "PYSEC-2026-2.json").write_text(json.dumps(record("PYSEC-2026-2")))
     assert len(look(tmp_path, python(numpy="1"), folder).findings) == 2
     # An index for each place, none of what lay there before.
-    assert len(list((tmp_path / "cache" / "advisories").glob("*.sqlite"))) == 2
+    assert len(list(indexes.glob("*.sqlite"))) == 2
 
 
 def write(place: Path, content: bytes) -> Path:

@@ -29,6 +29,7 @@ from tests.support.advisories import (
     trivy_result,
     write_osv,
 )
+from tests.support.failing import FailingBuilder
 
 FRESH = TRIVY_VERSION | {"VulnerabilityDB": {"Version": 2, "UpdatedAt": now().replace("+00:00", "999Z")}}
 IMAGE = Inventory(
@@ -88,6 +89,24 @@ def test_what_trivy_leaves_out_is_unknown(tmp_path: Path) -> None:
     assert report.unchecked == (
         "debian 10.1 gets no security updates any more: what is wrong with it is not told.",
         "Trivy did not look at 2 of the packages: zlib1g, jinja2.",
+    )
+
+
+def test_what_nobody_reads_is_unknown_with_trivy_too(tmp_path: Path) -> None:
+    python = "a Python that no package brought"
+    held = Inventory(release=Release("alpine", "3.20"), is_image=True, unread=(python, "packages of Alpine"))
+    report = look(
+        fake_trivy(tmp_path / "bin", trivy_report(), version=FRESH), image(tmp_path, held), tmp_path
+    )
+    assert report.unchecked == (f"Not read: {python}.",)
+    # Of a builder that does not say what is in its packages.
+    untold = FailingBuilder(home=str(tmp_path)).inspect("a" * 32, "slug", tmp_path)
+    scanners = [
+        TrivyScanner(program=str(tmp_path / "bin" / "trivy")),
+        EmbeddedScanner(home=str(tmp_path)),
+    ]
+    assert scan_with(scanners, untold, tmp_path, print).unchecked == (
+        "Not read: what packages of the kind “” hold.",
     )
 
 

@@ -46,6 +46,10 @@ class Release:
         return f"{self.id} {self.version}".strip()
 
 
+FOREIGN_SYSTEMS = ("packages of Alpine", "packages of RPM")
+"""What is `unread` here, and is known to scanners that look for themselves."""
+
+
 @dataclass(frozen=True)
 class Inventory:
     """What a package holds.

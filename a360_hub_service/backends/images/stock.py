@@ -17,6 +17,7 @@ from packaging.utils import canonicalize_name
 from a360_hub_service.backends import interruption
 from a360_hub_service.backends.images.base import BuildError
 from a360_hub_service.backends.images.inventory import (
+    FOREIGN_SYSTEMS,
     Distribution,
     Inventory,
     ModelFile,
@@ -33,8 +34,8 @@ _RELEASE = re.compile(r"(?:etc|usr/lib)/os-release")
 _BLOB = re.compile(r"blobs/sha256/([0-9a-f]{64})")
 _MODEL = re.compile(r"app/((?:artifacts|script)/.+)")
 _FOREIGN = {
-    "packages of Alpine": re.compile(r"(?:usr/)?lib/apk/db/installed"),
-    "packages of RPM": re.compile(r"(?:var/lib|usr/lib/sysimage)/rpm/[^/]+"),
+    FOREIGN_SYSTEMS[0]: re.compile(r"(?:usr/)?lib/apk/db/installed"),
+    FOREIGN_SYSTEMS[1]: re.compile(r"(?:var/lib|usr/lib/sysimage)/rpm/[^/]+"),
     "a Python that no package brought": re.compile(r"(?:usr/local|opt/[^/]+)/bin/python3\.\d+"),
 }
 """What nobody here reads: it is named, so that it is not taken for checked."""

@@ -4,6 +4,7 @@ Taken are records of OSV (a folder, a zip or a tar of JSON or YAML files), the s
 JSON file), and the list of packages of a security suite of Debian.
 """
 
+import contextlib
 import gzip
 import hashlib
 import json
@@ -13,6 +14,7 @@ import sqlite3
 import subprocess
 import sys
 import tarfile
+import time
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
@@ -39,6 +41,8 @@ _KINDS = (".json", ".yaml", ".yml")
 _YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, yaml.YAMLError)
 _BROKEN_ARCHIVE = (zipfile.BadZipFile, tarfile.TarError, lzma.LZMAError, EOFError, zlib.error, RecursionError)
+_USED = 3600
+"""Seconds for which an index stays that newer advisories replaced."""
 _LARGE = 4 * 1024 * 1024
 """Bytes of advisories up to which they are read in this process."""
 _SECONDS = 1800
@@ -68,7 +72,7 @@ class Index:
     @property
     def found(self) -> Found:
         """What is in it."""
-        with closing(sqlite3.connect(self.file)) as database:
+        with self._opened() as database:
             told = dict(database.execute("SELECT key, value FROM told"))
             names = {name for (name,) in database.execute("SELECT DISTINCT ecosystem FROM advisories")}
         date = datetime.fromisoformat(told["date"]) if told["date"] else None
@@ -77,8 +81,11 @@ class Index:
     def entries(self, ecosystem: str, package: str) -> list[dict[str, Any]]:
         """What advisories say of a package."""
         query = "SELECT entry FROM advisories WHERE ecosystem = ? AND package = ? ORDER BY entry"
-        with closing(sqlite3.connect(self.file)) as database:
+        with self._opened() as database:
             return [json.loads(entry) for (entry,) in database.execute(query, (ecosystem, package))]
+
+    def _opened(self) -> closing[sqlite3.Connection]:
+        return closing(sqlite3.connect(f"{self.file.absolute().as_uri()}?mode=ro", uri=True))
 
 
 def open_index(place: Path, cache: Path, log: Log) -> Index:
@@ -96,8 +103,10 @@ def open_index(place: Path, cache: Path, log: Log) -> Index:
 
         made_once(file, make)
         for old in cache.glob(f"{file.name[:12]}-*.sqlite"):
-            if old != file:
-                old.unlink(missing_ok=True)
+            # One that was made lately may be in use by another scan.
+            with contextlib.suppress(FileNotFoundError):
+                if old != file and time.time() - old.stat().st_mtime > _USED:
+                    old.unlink()
     except (OSError, *_UNREADABLE, *_BROKEN_ARCHIVE) as error:
         raise ScanError(
             f"The advisories in {place} cannot be read: {error}.",

@@ -14,7 +14,7 @@ from traitlets import Float, List, Unicode
 from a360_hub_service.backends import interruption
 from a360_hub_service.backends.base import Health, Log
 from a360_hub_service.backends.children import ending, environment, tied
-from a360_hub_service.backends.images.inventory import Inventory, Subject
+from a360_hub_service.backends.images.inventory import FOREIGN_SYSTEMS, Inventory, Subject
 from a360_hub_service.backends.scanners import severity
 from a360_hub_service.backends.scanners.base import Finding, Report, ScanError, Scanner, Source
 
@@ -54,7 +54,9 @@ class TrivyScanner(Scanner):
         elif subject.archive:
             what = ["image", "--input", str(subject.archive())]
         else:
-            raise ScanError("Trivy was given nothing it can read.", hint="Configure another scanner.")
+            # Of a builder that does not say what it makes.
+            nothing = ("Trivy was given nothing it can read.",)
+            return Report(self.name, "", (), (), nothing, checked=False)
         kind, *place = what
         options = ["--format", "json", "--output", str(out), "--scanners", "vuln", "--list-all-pkgs"]
         options += ["--quiet", "--timeout", f"{self.timeout:.0f}s", *self._cache(), *self.arguments]
@@ -175,6 +177,7 @@ def _unseen(inventory: Inventory, seen: set[tuple[str, str]]) -> Iterator[str]:
     if missed := sorted(held - seen):
         shown = ", ".join(name for _, name in missed[:_SHOWN]) + (", …" if len(missed) > _SHOWN else "")
         yield f"Trivy did not look at {len(missed)} of the packages: {shown}."
+    yield from (f"Not read: {what}." for what in inventory.unread if what not in FOREIGN_SYSTEMS)
 
 
 def _name(ecosystem: str, name: object) -> str:
