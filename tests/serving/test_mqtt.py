@@ -1,5 +1,7 @@
 """The MQTT wrapper against a real broker with TLS and passwords (F291, F299, F300)."""
 
+import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,8 +13,18 @@ import pytest
 
 from a360runtime.serving.mqtt.health import read_health
 from tests.support.endpoints import eventually, free_port
-from tests.support.mosquitto import PASSWORD, REQUESTER, USER, Mosquitto, mosquitto, write_certificates
+from tests.support.mosquitto import (
+    HIS_PASSWORD,
+    PASSWORD,
+    REQUESTER,
+    USER,
+    Mosquitto,
+    mosquitto,
+    program,
+    write_certificates,
+)
 from tests.support.mqtt_client import ANSWER, ASK, Requester, Wrapper
+from tests.support.samples import ROOT, samples
 
 pytestmark = pytest.mark.row("F291")
 VERSIONS = pytest.mark.parametrize("version", ["3.1.1", "5"])
@@ -263,6 +275,20 @@ def test_a_wrapper_that_cannot_start_says_why_and_ends(broker: Mosquitto, tmp_pa
     assert wrapper.ended() == 2
     assert wrapper.log == "A360_MQTT_VERSION is '4'; it is one of 3.1.1, 5.\n"
     assert wrapper.healthcheck() == (1, {"message": wrapper.log.strip()})
+
+
+@pytest.mark.row("F328")
+def test_the_call_of_the_documentation(broker: Mosquitto, tmp_path: Path) -> None:
+    program("mosquitto_rr")
+    document = ROOT / "docs" / "endpoints.md"
+    (call,), (said,) = samples(document, "bash", "mqtt"), samples(document, "json", "mqtt")
+    text = call.text.replace("broker.example.org", broker.host).replace("8883", str(broker.port))
+    (tmp_path / "ca.pem").write_text(broker.ca)
+    login = {"PATH": os.environ["PATH"], "BROKER_USER": REQUESTER, "BROKER_PASSWORD": HIS_PASSWORD}
+    with asked(tmp_path / "wrapper", broker, "3.1.1"):
+        command = ["bash", "-ec", text]
+        done = subprocess.run(command, cwd=tmp_path, env=login, capture_output=True, text=True, timeout=30)
+    assert json.loads(done.stdout) | {"prediction": 1} == json.loads(said.text), done.stderr
 
 
 def test_a_package_for_mqtt_needs_nothing_of_http(broker: Mosquitto, tmp_path: Path) -> None:
