@@ -38,8 +38,10 @@ def to_json_value(value: Any) -> Any:
 
 def encode_prediction(value: Any) -> str:
     """Return the body of an answer: one JSON object whose last member is the prediction."""
+    if type(value) is float and math.isfinite(value):
+        return f'{{"prediction": {value!r}}}'  # what most scripts return
     try:
-        return json.dumps({"prediction": to_json_value(value)}, ensure_ascii=False, allow_nan=False)
+        return _ENCODER.encode({"prediction": to_json_value(value)})
     except RecursionError as error:
         raise AnswerError("The script returned a value that contains itself.") from error
 
@@ -49,7 +51,7 @@ def read_json(text: str) -> Any:
     if not text.strip():
         raise ValueError("The body is empty; send the input as JSON.")
     try:
-        return json.loads(text, parse_constant=_refuse_constant)
+        return _DECODER.decode(text)
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
         raise ValueError(f"The body is not JSON: {error.msg} at {place}.") from error
@@ -59,3 +61,8 @@ def read_json(text: str) -> Any:
 
 def _refuse_constant(name: str) -> float:
     raise ValueError(f"The body holds {name}, which JSON does not have; send null.")
+
+
+# Made once: json.loads and json.dumps make new ones for each call with options.
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)

@@ -51,7 +51,7 @@ class Outliers:
             The decoded body: a row as an object or a list in the order of the features; several of them; or
             columns, as pandas writes them. What is around that (``{"rows": [...]}``) does not matter.
         """
-        if not self._ranges:
+        if not self._ranges or self._lies_within(document):
             return {}
         found: Counter[str] = Counter()
         values = 0
@@ -68,6 +68,20 @@ class Outliers:
         if found:
             logger.warning("outliers %s", json.dumps(found))
         return dict(found)
+
+    def _lies_within(self, document: Any) -> bool:
+        """Count the call most make, one plain row without outliers, at a tenth of the cost of all forms."""
+        if type(document) is not dict:
+            return False
+        for name, (low, high) in self._ranges.items():
+            value = document.get(name)
+            if type(value) is not float and type(value) is not int:
+                return False
+            if not low <= value <= high:
+                return False
+        with self._lock:
+            self._values += len(self._ranges)
+        return True
 
 
 def _range(entry: Any) -> tuple[float, float] | None:

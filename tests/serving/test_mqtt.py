@@ -124,6 +124,28 @@ def shared(
             wrapper.kill()
 
 
+def test_input_that_does_not_fit_the_signature_is_answered_by_field(
+    broker: Mosquitto, tmp_path: Path
+) -> None:
+    wrapper = Wrapper(tmp_path, broker)
+    own = {"listen_topic": "signed/ask", "respond_topic": "signed/answer"}
+    wrapper.change(feature_names=["a", "b"], input_signature="a float, b float", input_check="enforce", **own)
+    wrapper.start()
+    requester = Requester(broker, version="3.1.1", topic="signed/answer")
+    requester.asks = "signed/ask"
+    try:
+        requester.ask("good", {"a": 1.0, "b": 2.0})
+        assert requester.answer("good")["prediction"] == 8.0
+        requester.ask("bad", {"a": "much"})
+        document = requester.answer("bad")
+        assert (document["status"], document["correlation_id"]) == (400, "bad")
+        assert [error["field"] for error in document["errors"]] == ["a", "b"]
+        assert "does not fit the model's signature: a " in document["detail"]
+    finally:
+        requester.close()
+        wrapper.stop()
+
+
 def test_a_request_says_where_its_answer_goes(broker: Mosquitto, tmp_path: Path) -> None:
     with asked(tmp_path, broker, topic="plant/inbox/+") as (wrapper, requester):
         usual = Requester(broker)

@@ -100,7 +100,7 @@ class Wrapper:
     def _command(self, *arguments: str) -> list[str]:
         return [sys.executable, str(self.folder / "package" / "run.py"), *arguments]
 
-    def change(self, **manifest: str) -> None:
+    def change(self, **manifest: Any) -> None:
         """Change what the package says, before it is started."""
         self.manifest |= manifest
         (self.folder / "package" / "a360.json").write_text(json.dumps(self.manifest))
