@@ -78,8 +78,8 @@ def _mqtt_example(url: str, form: Mapping[str, Any]) -> str:
     login = f"-h {host} -p {port} -u REPLACE-WITH-USER -P REPLACE-WITH-PASSWORD"
     login += " --cafile ca.pem" if tls else ""
     return (
-        f"mosquitto_sub {login} -q 1 -t '{form['respond_topic']}' &\n"
-        f"mosquitto_pub {login} -q 1 -t '{form['listen_topic']}' -m '{{\"correlation_id\": \"1\"}}'"
+        f"mosquitto_rr {login} -q 1 \\\n"
+        f"  -t '{form['listen_topic']}' -e '{form['respond_topic']}' -m '{{\"correlation_id\": \"1\"}}'"
     )
 
 

@@ -76,6 +76,11 @@ BEYOND_SCHEMA: dict[str, dict[str, str]] = {
             f"inputs.{name}": "exclude each other, and one is needed"
             for name in ("password", "access_token", "oauth_token")
         },
+        **{
+            f"inputs.{name}": "go together in pairs, of which one is needed"
+            for name in ("username", "user_token", "system_key")
+        },
+        "inputs.ca_certificate": "is of a broker with TLS",
     },
     "PATCH /credentials/{credential_id}": {
         "groups": "name groups of the Hub",
@@ -108,11 +113,14 @@ BEYOND_SCHEMA: dict[str, dict[str, str]] = {
         "repository": "has an address that the operator allows",
         "builder": "names one of the operator's builders",
         "validation_output": "is the answer to a validation input",
+        **dict.fromkeys(("listen_topic", "respond_topic"), "is of the wrapper mqtt only, and is a topic"),
     },
     "POST /models/{model_id}/publish": {
         "cpu_request": "is at most cpu_limit",
         "memory_request": "is at most memory_limit",
         "target": "names one of the operator's targets",
+        "credential": "names a broker's, for a target that needs one",
+        "replicas": "is 1 at a broker",
     },
     "POST /waivers": {"until": "is a day within a year"},
 }

@@ -268,7 +268,7 @@ def test_a_model_is_packaged_published_at_a_broker_asked_and_withdrawn(
         broker.url,
         [],
     )
-    assert f"-t '{ASK}'" in seen["call_example"]
+    assert f"-t '{ASK}' -e '{ANSWER}'" in seen["call_example"]
     with plain.client("engineer") as client:
         refused = client.post(f"/endpoints/{seen['id']}/keys", json={})
         assert refused.status_code == 409

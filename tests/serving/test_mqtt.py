@@ -1,5 +1,7 @@
 """The MQTT wrapper against a real broker with TLS and passwords (F291, F299, F300)."""
 
+import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,8 +13,18 @@ import pytest
 
 from a360runtime.serving.mqtt.health import read_health
 from tests.support.endpoints import eventually, free_port
-from tests.support.mosquitto import PASSWORD, REQUESTER, USER, Mosquitto, mosquitto, write_certificates
+from tests.support.mosquitto import (
+    HIS_PASSWORD,
+    PASSWORD,
+    REQUESTER,
+    USER,
+    Mosquitto,
+    mosquitto,
+    program,
+    write_certificates,
+)
 from tests.support.mqtt_client import ANSWER, ASK, Requester, Wrapper
+from tests.support.samples import ROOT, samples
 
 pytestmark = pytest.mark.row("F291")
 VERSIONS = pytest.mark.parametrize("version", ["3.1.1", "5"])
@@ -110,6 +122,28 @@ def shared(
         for wrapper, requester in made.values():
             requester.close()
             wrapper.kill()
+
+
+def test_input_that_does_not_fit_the_signature_is_answered_by_field(
+    broker: Mosquitto, tmp_path: Path
+) -> None:
+    wrapper = Wrapper(tmp_path, broker)
+    own = {"listen_topic": "signed/ask", "respond_topic": "signed/answer"}
+    wrapper.change(feature_names=["a", "b"], input_signature="a float, b float", input_check="enforce", **own)
+    wrapper.start()
+    requester = Requester(broker, version="3.1.1", topic="signed/answer")
+    requester.asks = "signed/ask"
+    try:
+        requester.ask("good", {"a": 1.0, "b": 2.0})
+        assert requester.answer("good")["prediction"] == 8.0
+        requester.ask("bad", {"a": "much"})
+        document = requester.answer("bad")
+        assert (document["status"], document["correlation_id"]) == (400, "bad")
+        assert [error["field"] for error in document["errors"]] == ["a", "b"]
+        assert "does not fit the model's signature: a " in document["detail"]
+    finally:
+        requester.close()
+        wrapper.stop()
 
 
 def test_a_request_says_where_its_answer_goes(broker: Mosquitto, tmp_path: Path) -> None:
@@ -263,6 +297,20 @@ def test_a_wrapper_that_cannot_start_says_why_and_ends(broker: Mosquitto, tmp_pa
     assert wrapper.ended() == 2
     assert wrapper.log == "A360_MQTT_VERSION is '4'; it is one of 3.1.1, 5.\n"
     assert wrapper.healthcheck() == (1, {"message": wrapper.log.strip()})
+
+
+@pytest.mark.row("F328")
+def test_the_call_of_the_documentation(broker: Mosquitto, tmp_path: Path) -> None:
+    program("mosquitto_rr")
+    document = ROOT / "docs" / "endpoints.md"
+    (call,), (said,) = samples(document, "bash", "mqtt"), samples(document, "json", "mqtt")
+    text = call.text.replace("broker.example.org", broker.host).replace("8883", str(broker.port))
+    (tmp_path / "ca.pem").write_text(broker.ca)
+    login = {"PATH": os.environ["PATH"], "BROKER_USER": REQUESTER, "BROKER_PASSWORD": HIS_PASSWORD}
+    with asked(tmp_path / "wrapper", broker, "3.1.1"):
+        command = ["bash", "-ec", text]
+        done = subprocess.run(command, cwd=tmp_path, env=login, capture_output=True, text=True, timeout=30)
+    assert json.loads(done.stdout) | {"prediction": 1} == json.loads(said.text), done.stderr
 
 
 def test_a_package_for_mqtt_needs_nothing_of_http(broker: Mosquitto, tmp_path: Path) -> None:

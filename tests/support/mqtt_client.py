@@ -100,7 +100,7 @@ class Wrapper:
     def _command(self, *arguments: str) -> list[str]:
         return [sys.executable, str(self.folder / "package" / "run.py"), *arguments]
 
-    def change(self, **manifest: str) -> None:
+    def change(self, **manifest: Any) -> None:
         """Change what the package says, before it is started."""
         self.manifest |= manifest
         (self.folder / "package" / "a360.json").write_text(json.dumps(self.manifest))
@@ -158,6 +158,7 @@ class Requester:
     def __init__(self, broker: Mosquitto, *, version: str = "5", qos: int = 2, topic: str = ANSWER) -> None:
         self.answers: Counter[Any] = Counter()
         self.documents: dict[Any, dict[str, Any]] = {}
+        self._packets: dict[Any, int] = {}
         self._five = version == "5"
         self._topic, self._qos = topic, qos
         self.asks = ASK
@@ -192,6 +193,10 @@ class Requester:
         document = json.loads(message.payload)
         correlation = getattr(message.properties, "CorrelationData", None)
         name = correlation.decode() if correlation is not None else document.get("correlation_id")
+        if message.dup and self._packets.get(name) == message.mid:
+            # A broker that was restarted may hand over again what it has handed over: that is no second answer.
+            return
+        self._packets[name] = message.mid
         self.answers[name] += 1
         self.documents[name] = document
 

@@ -267,7 +267,10 @@ class Engine:
         made = self._answerer.answer(request)
         self._counts["answered" if made.status == 200 else "refused" if made.status < 500 else "failed"] += 1
         at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        logger.info("access time=%s status=%d seconds=%.6f", at, made.status, time.perf_counter() - began)
+        seconds = time.perf_counter() - began
+        logger.info(
+            "access time=%s status=%d seconds=%.6f request=%s", at, made.status, seconds, _named(digest)
+        )
         answer = Outgoing(
             mid=self._journal.next_mid(iter(self._answers)),
             topic=self._respond_topic(event),
