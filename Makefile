@@ -8,7 +8,7 @@ RUN := $(UV) run --no-sync
 PYTEST := $(RUN) pytest
 JOBS ?= 2
 
-.PHONY: demo up down test unit lint format rows openapi docs test-long test-flavors test-s3 test-kubernetes bench base-image clean
+.PHONY: demo up down test unit lint format rows openapi docs test-long test-flavors test-s3 test-kubernetes bench benchmark-serving base-image clean
 
 demo: .venv/.hub            ## From data to a protected endpoint; ARGS=--exit ends with an exit code
 	$(RUN) python -m examples.demo $(ARGS)
@@ -62,6 +62,9 @@ docs: .venv/.dev            ## The reference of the notebook kit, into docs/_bui
 
 bench: .venv/.dev           ## Benchmarks, as ratios against a peer in the same run
 	@for file in benchmarks/bench_*.py; do echo "== $$file"; $(RUN) python $$file || exit 1; done
+
+benchmark-serving: .venv/.dev ## Endpoints beside MLflow's scoring server and BentoML (needs wrk; ARGS="--rounds 5")
+	$(RUN) python -m benchmarks.serving $(ARGS)
 
 base-image: .venv/.hub      ## The base image of served models (needs Docker and a Debian host)
 	$(RUN) python -m a360_hub_service.backends.images.base_image

@@ -19,6 +19,12 @@ from tests.support.endpoints import KEY, key_record
 from tests.support.wrappers import SLUG, WRAPPERS, client_for, write_keys
 
 
+@pytest.fixture(autouse=True)
+def look_at_the_keys_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests change the file within milliseconds."""
+    monkeypatch.setattr(key_ring, "MISS_SECONDS", 0.0)
+
+
 @pytest.fixture(params=WRAPPERS)
 def wrapper(request: pytest.FixtureRequest) -> str:
     return str(request.param)
