@@ -20,8 +20,9 @@ for name, value in json.loads(sys.argv[2]).items():
     hard = resource.getrlimit(getattr(resource, "RLIMIT_" + name))[1]
     value = value if hard == resource.RLIM_INFINITY else min(value, hard)
     resource.setrlimit(getattr(resource, "RLIMIT_" + name), (value, value))
-# Python ignores it, and programs expect it.
-signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+# Python ignores them, and programs expect them.
+for number in (signal.SIGPIPE, signal.SIGXFSZ):
+    signal.signal(number, signal.SIG_DFL)
 os.execvp(sys.argv[3], sys.argv[3:])
 """
 

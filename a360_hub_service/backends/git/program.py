@@ -196,6 +196,14 @@ class Git:
         return kept | fixed
 
 
+def make_repository(folder: Path) -> None:
+    """Make an empty bare repository, as `git init` does without its templates."""
+    for name in ("objects/pack", "refs/heads"):
+        (folder / name).mkdir(parents=True)
+    (folder / "HEAD").write_text("ref: refs/heads/none\n", "utf-8")
+    (folder / "config").write_text("[core]\n\trepositoryformatversion = 0\n\tbare = true\n", "utf-8")
+
+
 def too_large(limit: int) -> GitError:
     """Return the error of a repository over the limit of bytes."""
     return refused(

@@ -22,7 +22,7 @@ from a360_hub_service.backends.git.addresses import (
 )
 from a360_hub_service.backends.git.base import CodeSource, Fetched, GitError, GitLogin
 from a360_hub_service.backends.git.explain import explain, no_branch
-from a360_hub_service.backends.git.program import Git, GitFailed
+from a360_hub_service.backends.git.program import Git, GitFailed, make_repository
 from a360_hub_service.backends.git.tree import read_entries, write_tree
 from a360_hub_service.backends.hosts import ANY, Hosts, is_proxied
 
@@ -111,7 +111,7 @@ class GitSource(CodeSource):
         settings = [part for option in options for part in ("-c", option)]
         deadline = time.monotonic() + self.timeout
         git = Git(self.git, work, deadline, self.timeout, self.max_bytes, settings, login)
-        git.run("init", "--quiet", "--bare", "--template=", str(work / "git"))
+        make_repository(work / "git")
         return git
 
     def _fetch(self, git: Git, url: str, branch: str) -> Fetched:
