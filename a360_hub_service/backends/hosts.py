@@ -8,8 +8,7 @@ import ipaddress
 import socket
 from dataclasses import dataclass
 from fnmatch import fnmatch
-from typing import Any
-from urllib.request import getproxies_environment, proxy_bypass_environment
+from urllib.request import getproxies_environment, proxy_bypass
 
 import httpx
 
@@ -81,7 +80,7 @@ def is_public(address: str) -> bool:
 def is_proxied(scheme: str, host: str) -> bool:
     """Does a proxy of the environment connect to this host for us? Then it is the one that resolves names."""
     proxies = getproxies_environment()
-    return bool(proxies.get(scheme) or proxies.get("all")) and not proxy_bypass_environment(host, proxies)
+    return bool(proxies.get(scheme) or proxies.get("all")) and not proxy_bypass(host, proxies)
 
 
 class GuardedTransport(httpx.BaseTransport):
@@ -112,24 +111,6 @@ class GuardedTransport(httpx.BaseTransport):
     def close(self) -> None:
         """Close the connections."""
         self._inner.close()
-
-
-def guarded_client(hosts: Hosts, address: str, **options: Any) -> httpx.Client:
-    """Return a client for a server at `address` that goes, with redirects too, only where `hosts` allow.
-
-    `options` are those of `httpx.Client`. Behind a proxy of the environment it is the proxy that resolves
-    names, so only those are checked.
-    """
-
-    def check(request: httpx.Request) -> None:
-        try:
-            hosts.check(request.url.host, request.url.port or 443)
-        except HostRefusedError as error:
-            raise httpx.ConnectError(str(error), request=request) from error
-
-    place = httpx.URL(address)
-    transport = None if is_proxied(place.scheme, place.host) else GuardedTransport(hosts)
-    return httpx.Client(transport=transport, event_hooks={"request": [check]}, **options)
 
 
 def _to(request: httpx.Request, address: str) -> httpx.Request:

@@ -4,13 +4,16 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from a360_hub_service.backends.git import GitError, GitLogin, GitSource
-from a360_hub_service.backends.hosts import ANY
+from a360_hub_service.backends.hosts import ANY, GuardedTransport, Hosts
+from tests.support.authority import server_context
 from tests.support.endpoints import write_files
 from tests.support.git_server import (
     GitServer,
@@ -206,7 +209,8 @@ def test_two_gigabytes_of_history_are_not_fetched(served: Path, server: GitServe
         parts.append(b"\n" + change.encode())
     parts.append(b"commit refs/heads/main\ncommitter T <t@example.org> 99 +0000\ndata 1\nx\nD data\n")
     parts.append(b"M 100644 inline predict.py\ndata 2\nx\n\n")
-    git(bare, "-c", "core.compression=0", "fast-import", "--quiet", content=b"".join(parts))
+    settings = ("-c", "core.compression=0", "-c", "fastimport.unpackLimit=1")
+    git(bare, *settings, "fast-import", "--quiet", "--big-file-threshold=1m", content=b"".join(parts))
     del parts
     assert sum(path.stat().st_size for path in bare.rglob("*.pack")) > 1_990_000_000
     source(max_bytes=2_000_000, timeout=20.0).fetch(f"{server.url}/huge.git", "", tmp_path / "tree", print)
@@ -409,6 +413,28 @@ def test_a_commit_is_fetched_by_its_name(served: Path, server: GitServer, tmp_pa
     with pytest.raises(GitError, match="no branch or tag") as caught:
         source().fetch(f"{server.url}/code.git", first[:12], tmp_path / "c", print)
     assert caught.value.hint == "Give all 40 digits of a commit."
+
+
+def test_a_server_has_to_be_the_one_of_its_certificate(
+    served: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context, authority = server_context(tmp_path / "tls", "localhost")
+    with git_server(served, tls=context) as server:
+        assert refusal(f"{server.url}/code.git", tmp_path).startswith("No trusted connection to 127.0.0.1. (")
+        monkeypatch.delenv("GIT_SSL_CAINFO", raising=False)
+        monkeypatch.setenv("SSL_CERT_FILE", str(authority))
+        assert refusal(f"{server.url}/code.git", tmp_path).startswith("No trusted connection to 127.0.0.1. (")
+        url = server.url.replace("127.0.0.1", "localhost")
+        login = GitLogin(url, "reader", TOKEN)
+        named = source(allowed_hosts=["localhost"])
+        named.fetch(f"{url}/private/code.git", "", tmp_path / "tree", print, login)
+        # What goes to the API of an App and to registries of base images looks as closely.
+        for host, trusted in (("localhost", True), ("127.0.0.1", False)):
+            with (
+                httpx.Client(transport=GuardedTransport(Hosts(("localhost", "127.0.0.1")))) as client,
+                nullcontext() if trusted else pytest.raises(httpx.ConnectError, match="certificate"),
+            ):
+                client.get(f"{server.url.replace('127.0.0.1', host)}/code.git/HEAD").raise_for_status()
 
 
 def test_what_a_killed_fetch_left_is_removed(served: Path, tmp_path: Path) -> None:

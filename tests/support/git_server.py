@@ -83,8 +83,8 @@ def serve_code(folder: Path) -> Path:
 class GitServer:
     """A server that runs.
 
-    ``accounts`` are the user names and passwords that open everything below ``/private``; ``allows`` may open
-    it to others. ``asked`` holds the paths and logins of all requests.
+    ``accounts`` are the user names and passwords that open what begins with one of ``guarded``; ``allows``
+    may open it to others. ``asked`` holds the paths and logins of all requests.
     """
 
     url: str
@@ -92,12 +92,13 @@ class GitServer:
     accounts: dict[str, str] = field(default_factory=lambda: {"reader": "a-token-of-the-server"})
     allows: Callable[[str, str, str], bool] = lambda path, user, password: False
     asked: list[tuple[str, str]] = field(default_factory=list)
+    guarded: tuple[str, ...] = ("/private",)
     elsewhere: str = ""
     hold: threading.Event = field(default_factory=threading.Event)
 
     def opens(self, path: str, authorization: str) -> bool:
         """Does this login open this path?"""
-        if not path.startswith("/private"):
+        if not path.startswith(self.guarded):
             return True
         user, _, password = base64.b64decode(authorization.removeprefix("Basic ")).decode().partition(":")
         return self.accounts.get(user) == password or self.allows(path, user, password)
@@ -155,7 +156,7 @@ class _Backend(BaseHTTPRequestHandler):
 
     def _say(self, status: int, headers: dict[str, str], content: bytes = b"") -> None:
         self.send_response(status)
-        for name, value in headers.items():
+        for name, value in ({"Content-Length": str(len(content))} | headers).items():
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(content)

@@ -9,6 +9,7 @@ from a360_hub_service.backends.hosts import HostRefusedError, Hosts
 
 _REF = re.compile(r"^(?!-)(?!.*(\.\.|@\{|//|\.lock$|\.lock/|\.$|/$))[^\x00-\x20~^:?*\[\\\x7f]{1,250}$")
 _COMMIT = re.compile(r"[0-9a-fA-F]{40}")
+_HOST = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*|[0-9a-f:.]+")
 _PORTS = {"https": 443, "http": 80}
 
 
@@ -39,6 +40,12 @@ def check_address(url: str, schemes: Sequence[str], hosts: Hosts) -> None:
         return
     if not parts.hostname:
         raise refused("The repository address names no host.", "Write https://host/path.git.")
+    if not _HOST.fullmatch(parts.hostname):
+        # What we read as one host, another program could read as another one.
+        raise refused(
+            f"The repository address has an unusual host, {parts.hostname!r}.",
+            "Write it with small letters, digits, dots and dashes alone.",
+        )
     try:
         hosts.check(parts.hostname, port or _PORTS[parts.scheme])
     except HostRefusedError as error:

@@ -6,6 +6,7 @@ from pathlib import Path
 from traitlets.config import LoggingConfigurable
 
 from a360_hub_service.backends.base import BackendError, Health, Log
+from a360_hub_service.backends.hosts import Hosts
 
 
 class GitError(BackendError):
@@ -37,6 +38,11 @@ class CodeSource(LoggingConfigurable):
 
     def health(self) -> Health:
         """Say whether code can be fetched at all on this machine."""
+        raise NotImplementedError
+
+    @property
+    def hosts(self) -> Hosts:
+        """The hosts that repositories may be on."""
         raise NotImplementedError
 
     def check_url(self, url: str) -> None:

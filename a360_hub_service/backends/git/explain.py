@@ -22,7 +22,7 @@ _KINDS = (
     (r"out of memory|malloc failed|cannot allocate|signal (9|11)\b", "memory"),
     (r"transport '.*' not allowed|protocol .* not (supported|allowed)", "protocol"),
     (r"returned error: 30\d", "moved"),
-    (r"mismatched algorithms|unknown object format|sha256", "sha256"),
+    (r"mismatched algorithms|object format", "sha256"),
     (
         r"error in (packed )?object|fsck error|hasdot|treenotsorted|duplicateentries|nullsha1|fullpathname",
         "harmful",

@@ -193,6 +193,9 @@ class Git:
             "GIT_ATTR_NOSYSTEM": "1",
             "LC_ALL": "C",
         }
+        if "SSL_CERT_FILE" in kept:
+            # Not every build of git looks there.
+            kept.setdefault("GIT_SSL_CAINFO", kept["SSL_CERT_FILE"])
         return kept | fixed
 
 
