@@ -9,20 +9,14 @@ from sqlalchemy.orm import Session
 
 from ..entities import Credential
 from ..services import credentials
+from . import accounts as a
 from . import data_sources as d
+from .accounts import ADDRESS, REGION
 from .problems import CHOICE, NO_CHOICE
 from .routing import AsyncCall, Call, Form, Page, PageQuery, View
 from .texts import DISPLAY_NAME
 
-_LABEL = "[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
-_PORT = "[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]"
-ADDRESS = rf"^https?://({_LABEL}(\.{_LABEL})*\.?|\[[0-9A-Fa-f:.]+\])(:({_PORT}))?(/[A-Za-z0-9._~%/+-]*)?$"
-_OCTET = "(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
-_THIS_MACHINE = rf"(localhost|127(\.{_OCTET}){{3}}|\[::1\])"
-# A registry's: passwords go over http to this machine only.
-SERVER = rf"^(https://{_LABEL}(\.{_LABEL})*|http://{_THIS_MACHINE})(:({_PORT}))?/?$"
 ROLE = r"^arn:[a-z0-9-]+:iam::[0-9]{12}:role/[\w+=,.@/-]+$"
-REGION = r"^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$"
 
 
 class S3Inputs(Form):
@@ -40,7 +34,7 @@ class S3Inputs(Form):
     )
 
 
-class InputsEdit(d.DataSourceInputsEdit):
+class InputsEdit(a.AccountInputsEdit, d.DataSourceInputsEdit):
     """What changes of an account; what is left out stays."""
 
     account_id: str | None = Field(None, pattern="^[0-9]{12}$")
@@ -49,18 +43,6 @@ class InputsEdit(d.DataSourceInputsEdit):
     region: str = Field("", pattern=REGION)
     endpoint_url: str | None = Field(None, max_length=1000, pattern=ADDRESS)
     role_arn: str | None = Field(None, max_length=1000, pattern=ROLE)
-    registry_url: str = Field("", min_length=1, max_length=1000, pattern=SERVER)
-    username: str = Field("", min_length=1, max_length=255)
-
-
-class OCIRegistryInputs(Form):
-    """What a registry of images needs (F305)."""
-
-    registry_url: str = Field(
-        max_length=1000, pattern=SERVER, description="Its address, as https://registry.example.org."
-    )
-    username: str = Field(min_length=1, max_length=255)
-    password: str = Field(min_length=1, max_length=10_000, description="A password or an access token.")
 
 
 class _CredentialForm(Form):
@@ -71,12 +53,36 @@ class _CredentialForm(Form):
     groups: list[str] = Field(min_length=1, max_length=100, description="Groups whose members may use it.")
 
 
-class OCIRegistryCredentialForm(_CredentialForm):
+class _TokenForm(_CredentialForm):
+    category: Literal["api_token"] = "api_token"
+
+
+class OCIRegistryCredentialForm(_TokenForm):
     """A registry of images."""
 
-    category: Literal["api_token"] = "api_token"
     service: Literal["oci_registry"]
-    inputs: OCIRegistryInputs
+    inputs: a.OCIRegistryInputs
+
+
+class AWSECRCredentialForm(_TokenForm):
+    """A registry of images at AWS."""
+
+    service: Literal["aws_ecr"]
+    inputs: a.AWSECRInputs
+
+
+class GitTokenCredentialForm(_TokenForm):
+    """Repositories of scripts on a git server."""
+
+    service: Literal["git_token"]
+    inputs: a.GitTokenInputs
+
+
+class GitHubAppCredentialForm(_TokenForm):
+    """Repositories of scripts that a GitHub App is installed on."""
+
+    service: Literal["github_app"]
+    inputs: a.GitHubAppInputs
 
 
 class _DataSourceForm(_CredentialForm):
@@ -142,6 +148,9 @@ class CredentialForm(
         Annotated[
             Annotated[S3CredentialForm, Tag(f"{CHOICE}aws_s3")]
             | Annotated[OCIRegistryCredentialForm, Tag(f"{CHOICE}oci_registry")]
+            | Annotated[AWSECRCredentialForm, Tag(f"{CHOICE}aws_ecr")]
+            | Annotated[GitTokenCredentialForm, Tag(f"{CHOICE}git_token")]
+            | Annotated[GitHubAppCredentialForm, Tag(f"{CHOICE}github_app")]
             | Annotated[SQLiteCredentialForm, Tag(f"{CHOICE}sqlite")]
             | Annotated[PostgresCredentialForm, Tag(f"{CHOICE}postgres")]
             | Annotated[MySQLCredentialForm, Tag(f"{CHOICE}mysql")]
@@ -240,7 +249,7 @@ async def test_credential(call: AsyncCall) -> ConnectionView:
     """Test whether a credential works"""
     credential_id = call.ids["credential_id"]
 
-    def prepared(session: Session) -> Callable[[], None]:
+    def prepared(session: Session) -> Callable[[], str | None]:
         return credentials.connection(session, call.context, session.get_one(Credential, credential_id))
 
     # The server may take its time: no transaction is open meanwhile.

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from ..backends.datasources import KINDS, DatabaseCheck, check_inputs
 from ..entities import Credential, DataRepo, GroupRole, utcnow
 from ..errors import A360Error, Conflict, FieldError, Invalid
-from . import registries, volumes
+from . import registries, repositories, volumes
 from .context import Actor, Context
 from .naming import check_name
 from .paging import slice_by
@@ -18,12 +18,14 @@ from .paging import slice_by
 # What of a service's inputs may be shown, and what is encrypted and never shown again.
 SHOWN: dict[str, tuple[str, ...]] = {
     volumes.S3: ("account_id", "region", "endpoint_url", "role_arn"),
-    registries.OCI_REGISTRY: registries.SHOWN,
+    **registries.SHOWN,
+    **repositories.SHOWN,
     **{name: kind.shown for name, kind in KINDS.items()},
 }
 SECRET: dict[str, tuple[str, ...]] = {
     volumes.S3: ("access_key", "access_secret"),
-    registries.OCI_REGISTRY: registries.SECRET,
+    **registries.SECRET,
+    **repositories.SECRET,
     **{name: kind.secret for name, kind in KINDS.items()},
 }
 # What says where volumes are; changing it under a data repo would lose its files.
@@ -144,32 +146,39 @@ def delete(session: Session, row: Credential) -> None:
     session.delete(row)
 
 
-def connection(session: Session, context: Context, row: Credential) -> Callable[[], None]:
-    """What tests a credential: it may take long, needs no session, and raises if the test fails (F094)."""
+def connection(session: Session, context: Context, row: Credential) -> Callable[[], str | None]:
+    """What tests a credential and may say what it found: it may take long, and needs no session (F094).
+
+    It raises if the test fails.
+    """
     if row.category == volumes.DATA_REPO:
         return context.storages.open(session, session.get_one(DataRepo, row.id)).check
     if row.service in KINDS:
         return DatabaseCheck(row.service, {**row.settings, **context.secrets.decrypt(row.secret)})
-    if row.service == registries.OCI_REGISTRY:
-        return registries.check(row.settings, context.secrets.decrypt(row.secret))
+    if row.service in registries.SHOWN:
+        return registries.check(row.service, row.settings, context.secrets.decrypt(row.secret))
+    if row.service in repositories.SHOWN:
+        return repositories.check(context, row)
     return context.storages.account(row.settings, context.secrets.decrypt(row.secret)).check
 
 
-def test(connect: Callable[[], None]) -> dict[str, Any]:
+def test(connect: Callable[[], str | None]) -> dict[str, Any]:
     """Try a connection: when that was, whether it worked, and why not."""
     try:
-        connect()
+        found = connect()
     except A360Error as error:
         message = f"{error.detail} {error.hint}".strip()
         return {"at": utcnow().isoformat(), "ok": False, "message": message}
-    return {"at": utcnow().isoformat(), "ok": True, "message": "The connection works."}
+    return {"at": utcnow().isoformat(), "ok": True, "message": f"The connection works. {found or ''}".strip()}
 
 
 def _check_inputs(service: str, inputs: dict[str, Any]) -> None:
     if service in KINDS:
         check_inputs(KINDS[service], inputs)
-    elif service == registries.OCI_REGISTRY:
+    elif service in registries.SHOWN:
         registries.check_inputs(inputs)
+    elif service in repositories.SHOWN:
+        repositories.check_inputs(service, inputs)
 
 
 def _check_known(service: str, inputs: dict[str, Any]) -> None:
