@@ -44,7 +44,7 @@ from .policy import Role
 from .secrets import Secrets, SecretsError
 from .services.context import Context, Settings
 from .services.deployment_targets import account_reader
-from .services.registries import login_reader
+from .services.registries import holding_reader, login_reader
 
 log = logging.getLogger("a360")
 # For handlers that hold whole bodies; those of the API have limits of their own, checked before they read.
@@ -200,6 +200,7 @@ class A360HubService(Application):
         secrets = Secrets.from_file(Path(self.secret_keys_file))
         gateway = Gateway(parent=self, home=self.home)
         registry = Registry(parent=self, read_login=login_reader(database, secrets))
+        registry.read_holding = holding_reader(database, secrets, registry)
         builders: list[ImageBuilder] = [
             builder_class(name)(parent=self, home=self.home, registry=registry) for name in self.builders
         ]
@@ -221,6 +222,7 @@ class A360HubService(Application):
             hub=HubClient.from_environment(),
             jobs=JobEngine(parent=self, home=self.home),
             git=GitSource(parent=self),
+            registry=registry,
             builders={builder.name: builder for builder in builders},
             targets={target.name: target for target in targets},
             scanners=[scanner_class(name)(parent=self, home=self.home) for name in self.scanners],
@@ -285,6 +287,8 @@ class A360HubService(Application):
             if not await web.run(context.database.is_current):
                 log.error("the database has another schema than this program; run “a360-hub-service upgrade”")
                 return
+            for builder in context.builders.values():
+                await web.run(builder.tidy)
             await web.run(context.jobs.start, context)
             await context.hub.load()
             if web.watch:

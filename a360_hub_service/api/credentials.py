@@ -9,29 +9,15 @@ from sqlalchemy.orm import Session
 
 from ..entities import Credential
 from ..services import credentials
+from . import accounts as a
 from . import data_sources as d
+from . import places as p
+from .accounts import ADDRESS, REGION
 from .problems import CHOICE, NO_CHOICE
 from .routing import AsyncCall, Call, Form, Page, PageQuery, View
 from .texts import DISPLAY_NAME
 
-_LABEL = "[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
-_PORT = "[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]"
-ADDRESS = rf"^https?://({_LABEL}(\.{_LABEL})*\.?|\[[0-9A-Fa-f:.]+\])(:({_PORT}))?(/[A-Za-z0-9._~%/+-]*)?$"
-_OCTET = "(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
-_THIS_MACHINE = rf"(localhost|127(\.{_OCTET}){{3}}|\[::1\])"
-# A registry's: passwords go over http to this machine only.
-SERVER = rf"^(https://{_LABEL}(\.{_LABEL})*|http://{_THIS_MACHINE})(:({_PORT}))?/?$"
-# A broker's. Which of its parts go together is checked with more words than a pattern has.
-BROKER = rf"^mqtts?://({_LABEL}(\.{_LABEL})*|\[[0-9A-Fa-f:.]+\])(:({_PORT}))?/?$"
-# Whoever reaches an engine rules its machine: from afar it is reached through a tunnel that ends here.
-ENGINE = rf"^(unix:///[A-Za-z0-9._/-]+|tcp://{_THIS_MACHINE}:({_PORT}))$"
 ROLE = r"^arn:[a-z0-9-]+:iam::[0-9]{12}:role/[\w+=,.@/-]+$"
-REGION = r"^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$"
-
-
-HOST = rf"^{_LABEL}(\.{_LABEL})*$"
-OBJECT = r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$"
-GATEWAY_REF = r"^([a-z0-9][a-z0-9-]*/)?[a-z0-9]([a-z0-9.-]*[a-z0-9])?$"
 
 
 class S3Inputs(Form):
@@ -49,7 +35,7 @@ class S3Inputs(Form):
     )
 
 
-class InputsEdit(d.DataSourceInputsEdit):
+class InputsEdit(a.AccountInputsEdit, p.PlaceInputsEdit, d.DataSourceInputsEdit):
     """What changes of an account; what is left out stays."""
 
     account_id: str | None = Field(None, pattern="^[0-9]{12}$")
@@ -58,55 +44,6 @@ class InputsEdit(d.DataSourceInputsEdit):
     region: str = Field("", pattern=REGION)
     endpoint_url: str | None = Field(None, max_length=1000, pattern=ADDRESS)
     role_arn: str | None = Field(None, max_length=1000, pattern=ROLE)
-    registry_url: str = Field("", min_length=1, max_length=1000, pattern=SERVER)
-    username: str = Field("", min_length=1, max_length=255)
-    kubeconfig: str = Field("", min_length=1, max_length=65536)
-    expose: Literal["gateway", "ingress", "http_route"] = "gateway"
-    ingress_class: str | None = Field(None, max_length=63, pattern=OBJECT)
-    tls_secret: str | None = Field(None, max_length=253, pattern=OBJECT)
-    gateway_ref: str | None = Field(None, max_length=300, pattern=GATEWAY_REF)
-    broker_url: str = Field("", min_length=1, max_length=1000, pattern=BROKER)
-    system_key: d.Token | None = None
-    user_token: d.Token | None = None
-    ca_certificate: str | None = Field(None, min_length=1, max_length=100_000)
-    mqtt_version: Literal["3.1.1", "5"] = "3.1.1"
-    answer_qos: Literal[1, 2] = 2
-    engine_url: str | None = Field(None, max_length=1000, pattern=ENGINE)
-
-
-class OCIRegistryInputs(Form):
-    """What a registry of images needs (F305)."""
-
-    registry_url: str = Field(
-        max_length=1000, pattern=SERVER, description="Its address, as https://registry.example.org."
-    )
-    username: str = Field(min_length=1, max_length=255)
-    password: str = Field(min_length=1, max_length=10_000, description="A password or an access token.")
-
-
-class ClearbladeInputs(Form):
-    """What a broker needs: a user with a password or, at ClearBlade, a system key with a user's token."""
-
-    broker_url: str = Field(
-        max_length=1000, pattern=BROKER, description="As mqtts://broker.example.org:8883; 1884 at ClearBlade."
-    )
-    username: str | None = Field(None, min_length=1, max_length=255)
-    password: d.Password | None = None
-    system_key: d.Token | None = None
-    user_token: d.Token | None = None
-    ca_certificate: str | None = Field(
-        None, min_length=1, max_length=100_000, description="PEM of the CA of a broker with one of its own."
-    )
-    mqtt_version: Literal["3.1.1", "5"] = "3.1.1"
-    answer_qos: Literal[1, 2] = Field(
-        2, description="1 for brokers without quality 2; an answer may then arrive twice."
-    )
-    engine_url: str | None = Field(
-        None,
-        max_length=1000,
-        pattern=ENGINE,
-        description="The edge's Docker engine; this machine's if left out.",
-    )
 
 
 class _CredentialForm(Form):
@@ -117,33 +54,36 @@ class _CredentialForm(Form):
     groups: list[str] = Field(min_length=1, max_length=100, description="Groups whose members may use it.")
 
 
-class OCIRegistryCredentialForm(_CredentialForm):
+class _TokenForm(_CredentialForm):
+    category: Literal["api_token"] = "api_token"
+
+
+class OCIRegistryCredentialForm(_TokenForm):
     """A registry of images."""
 
-    category: Literal["api_token"] = "api_token"
     service: Literal["oci_registry"]
-    inputs: OCIRegistryInputs
+    inputs: a.OCIRegistryInputs
 
 
-class KubernetesInputs(Form):
-    """What a Kubernetes cluster needs, EKS included (F119 to F126)."""
+class AWSECRCredentialForm(_TokenForm):
+    """A registry of images at AWS."""
 
-    kubeconfig: str = Field(
-        min_length=1,
-        max_length=65536,
-        description="One cluster, one user, one context, with all they need in it; YAML or JSON.",
-    )
-    expose: Literal["gateway", "ingress", "http_route"] = Field(
-        "gateway", description="How calls come in: the platform's gateway, an Ingress or the Gateway API."
-    )
-    host: str | None = Field(None, max_length=253, pattern=HOST, description="Name callers use.")
-    ingress_class: str | None = Field(None, max_length=63, pattern=OBJECT)
-    tls_secret: str | None = Field(
-        None, max_length=253, pattern=OBJECT, description="Secret with the certificate, in each namespace."
-    )
-    gateway_ref: str | None = Field(
-        None, max_length=300, pattern=GATEWAY_REF, description="Gateway of the Gateway API: namespace/name."
-    )
+    service: Literal["aws_ecr"]
+    inputs: a.AWSECRInputs
+
+
+class GitTokenCredentialForm(_TokenForm):
+    """Repositories of scripts on a git server."""
+
+    service: Literal["git_token"]
+    inputs: a.GitTokenInputs
+
+
+class GitHubAppCredentialForm(_TokenForm):
+    """Repositories of scripts that a GitHub App is installed on."""
+
+    service: Literal["github_app"]
+    inputs: a.GitHubAppInputs
 
 
 class KubernetesCredentialForm(_CredentialForm):
@@ -151,15 +91,14 @@ class KubernetesCredentialForm(_CredentialForm):
 
     category: Literal["deployment_target"] = "deployment_target"
     service: Literal["kubernetes"]
-    inputs: KubernetesInputs
+    inputs: p.KubernetesInputs
 
 
-class ClearbladeCredentialForm(_CredentialForm):
+class ClearbladeCredentialForm(_TokenForm):
     """An MQTT broker, as of ClearBlade, and a host at its edge."""
 
-    category: Literal["api_token"] = "api_token"
     service: Literal["clearblade"]
-    inputs: ClearbladeInputs
+    inputs: p.ClearbladeInputs
 
 
 class _DataSourceForm(_CredentialForm):
@@ -227,6 +166,9 @@ class CredentialForm(
             | Annotated[OCIRegistryCredentialForm, Tag(f"{CHOICE}oci_registry")]
             | Annotated[KubernetesCredentialForm, Tag(f"{CHOICE}kubernetes")]
             | Annotated[ClearbladeCredentialForm, Tag(f"{CHOICE}clearblade")]
+            | Annotated[AWSECRCredentialForm, Tag(f"{CHOICE}aws_ecr")]
+            | Annotated[GitTokenCredentialForm, Tag(f"{CHOICE}git_token")]
+            | Annotated[GitHubAppCredentialForm, Tag(f"{CHOICE}github_app")]
             | Annotated[SQLiteCredentialForm, Tag(f"{CHOICE}sqlite")]
             | Annotated[PostgresCredentialForm, Tag(f"{CHOICE}postgres")]
             | Annotated[MySQLCredentialForm, Tag(f"{CHOICE}mysql")]
@@ -325,7 +267,7 @@ async def test_credential(call: AsyncCall) -> ConnectionView:
     """Test whether a credential works"""
     credential_id = call.ids["credential_id"]
 
-    def prepared(session: Session) -> Callable[[], None]:
+    def prepared(session: Session) -> Callable[[], str | None]:
         return credentials.connection(session, call.context, session.get_one(Credential, credential_id))
 
     # The server may take its time: no transaction is open meanwhile.

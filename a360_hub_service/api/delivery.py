@@ -15,14 +15,14 @@ from ..backends.base import Health
 from ..entities import Credential, Endpoint, Job, Package
 from ..errors import NotFound
 from ..policy import Action
-from ..services import brokers, deployment_targets, endpoints, jobs, keys, packaging, publishing
+from ..services import brokers, builders, deployment_targets, endpoints, jobs, keys, packaging, publishing
 from ..services.keys import KeySpec
 from ..services.paging import slice_by
 from .gates import ScanSummary, summaries
 from .jobs import JobView
 from .routing import AsyncCall, Call, Form, Page, View
 from .scope import authorise
-from .texts import ANY_TEXT, DISPLAY_NAME, NOTHING, REPOSITORY, Lifetime, Whole
+from .texts import ANY_TEXT, DISPLAY_NAME, REPOSITORY, Lifetime, Whole
 
 Name = Annotated[str, StringConstraints(max_length=255, pattern=r"^[A-Z_][A-Z0-9_]*$")]
 Value = Annotated[str, StringConstraints(max_length=32768, strip_whitespace=False)]
@@ -51,7 +51,17 @@ class PackageForm(Form):
     repository: str = Field(
         min_length=1, max_length=2000, description="Ends in `.git`.", json_schema_extra=REPOSITORY
     )
-    branch: str | None = Field(None, max_length=250, description="Or a tag; the default branch if left out.")
+    branch: str | None = Field(
+        None,
+        max_length=250,
+        description="A branch, a tag, or all 40 digits of a commit; the default branch if left out.",
+    )
+    repository_account: str | None = Field(
+        None,
+        max_length=128,
+        description="Name of the credential for a private repository; the one of the caller's groups that is "
+        "for its address if left out.",
+    )
     script_name: str = Field(min_length=4, max_length=500, pattern=r"^[^\x00]*\.py$")
     call_function: str = Field("predict", max_length=100, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
     input_format: Literal["JSON", "Text"] = "JSON"
@@ -72,28 +82,15 @@ class PackageForm(Form):
     )
     base_image: str | None = Field(None, max_length=500, description="Ours if left out.")
     dependencies: str = Field("requirements.txt", min_length=1, max_length=500)
-    registry_type: Literal["none", "ecr", "oci"] = Field(
-        "none", description="Only `none` is offered now.", json_schema_extra={"enum": ["none"]}
+    registry_type: Literal["none", "ecr", "oci"] | None = Field(
+        None,
+        description="Where the image is pushed to. If left out: `ecr` where one is offered to the caller, "
+        "else the platform's own registry, else `none`.",
     )
     registry_url: str | None = Field(
-        None, max_length=2000, description="None without a registry.", json_schema_extra=NOTHING
+        None, max_length=1000, description="One of `/registries`; the only one of the type if left out."
     )
     builder: str | None = Field(None, max_length=64, description="The operator's choice if left out.")
-
-    @field_validator("registry_type")
-    @classmethod
-    def _is_offered(cls, value: str, info: ValidationInfo) -> str:
-        offered = cls.model_fields[info.field_name or ""].default
-        if value != offered:
-            raise ValueError(f"{value} is not available in this installation yet; offered is: {offered}")
-        return value
-
-    @field_validator("registry_url")
-    @classmethod
-    def _without_use(cls, value: str | None) -> str | None:
-        if value:
-            raise ValueError("has no meaning without a registry; leave it out")
-        return None
 
     @field_validator("listen_topic", "respond_topic")
     @classmethod
@@ -114,10 +111,9 @@ class PackageForm(Form):
             raise ValueError(why)
         return value
 
-    def spec(self) -> packaging.PackageSpec:
+    def spec(self) -> builders.PackageSpec:
         """What the use case takes."""
-        unused = {"registry_type", "registry_url"}
-        return packaging.PackageSpec(**self.model_dump(exclude=unused, exclude_none=True))
+        return builders.PackageSpec(**self.model_dump(exclude_none=True))
 
 
 class PublishForm(Form):
@@ -194,7 +190,8 @@ class PackageView(View):
     reference: str | None
     digest: str | None
     size: int | None
-    commit: str | None
+    commit: str | None = Field(description="What was built: 40 hex digits.")
+    ref: str | None = Field(description="The branch or tag it was then, `refs/heads/main`.")
     lock_sha256: str | None
     form: dict[str, Any]
     job_id: str | None = None
@@ -292,6 +289,8 @@ def package_views(session: Session, model_id: str, packages: Sequence[Package]) 
     for view in views:
         view.scan = scans.get(view.id)
         view.slug = view.form.pop("slug", "")
+        for inner in ("registry", "repository_credential"):
+            view.form.pop(inner, None)
         if job := made_by.get(view.id):
             view.job_id, view.error, view.hint = job.id, job.error, job.hint
     return views
@@ -336,12 +335,18 @@ def endpoint_view(call: Call | AsyncCall, endpoint: Endpoint, live: endpoints.Li
 async def package_model(call: AsyncCall) -> JobView:
     """Package a model's final run"""
     spec = call.body.spec()
-    builder = await call.run(packaging.usable_builder, call.context, spec.builder)
-    spec = replace(spec, builder=builder)
+
+    def chosen(session: Session) -> tuple[str, bool]:
+        authorise(session, call.actor, Action.MODEL_PACKAGE, call.ids)
+        return builders.chosen_registry(session, call.context, call.actor, spec)
+
+    place, pushes = await call.db(chosen, write=False)
+    builder = await call.run(builders.usable_builder, call.context, spec.builder, place, pushes)
+    usable = replace(spec, builder=builder)
 
     def work(session: Session) -> JobView:
         model = authorise(session, call.actor, Action.MODEL_PACKAGE, call.ids)
-        return JobView.model_validate(packaging.request(session, call.context, call.actor, model, spec))
+        return JobView.model_validate(packaging.request(session, call.context, call.actor, model, usable))
 
     return await call.db(work)
 

@@ -3,6 +3,7 @@
 from functools import partial
 
 from ..policy import Action as A
+from . import accounts as a
 from . import delivery as d
 from . import jobs as j
 from .routing import Page, PageQuery, Route
@@ -30,6 +31,14 @@ DELIVERY = [
         query=PageQuery,
     ),
     _packages("GET", "/packages/{package_id}", d.get_package, A.MODEL_VIEW, d.PackageView),
+    _packages("GET", "/registries", a.list_registries, A.PROJECTS_LIST, Page[a.RegistryView]),
+    _packages(
+        "GET",
+        "/repository-accounts",
+        a.list_repository_accounts,
+        A.PROJECTS_LIST,
+        Page[a.RepositoryAccountView],
+    ),
     _packages("GET", "/builders", d.list_builders, A.PROJECTS_LIST, Page[d.BackendView]),
     _endpoints(
         "POST",

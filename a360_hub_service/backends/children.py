@@ -1,30 +1,42 @@
 """Programs that work for the service, and must not go on when it is done with them, or was killed."""
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 # Asks the kernel to be killed when its parent dies (PR_SET_PDEATHSIG), then becomes the program.
 _TIED = """
-import ctypes, os, signal, sys
+import ctypes, json, os, resource, signal, sys
 if sys.platform == "linux":
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)
     if os.getppid() != int(sys.argv[1]):
         sys.exit(1)
-os.execvp(sys.argv[2], sys.argv[2:])
+for name, value in json.loads(sys.argv[2]).items():
+    hard = resource.getrlimit(getattr(resource, "RLIMIT_" + name))[1]
+    value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+    resource.setrlimit(getattr(resource, "RLIMIT_" + name), (value, value))
+# Python ignores them, and programs expect them.
+for number in (signal.SIGPIPE, signal.SIGXFSZ):
+    signal.signal(number, signal.SIG_DFL)
+os.execvp(sys.argv[3], sys.argv[3:])
 """
 
 
-def tied(command: Sequence[str]) -> list[str]:
+def tied(command: Sequence[str], **limits: int) -> list[str]:
     """Return what runs `command` so that it ends with this process.
+
+    `limits` are those of the system for the program, by the end of their names: ``FSIZE`` is the largest file
+    in bytes, ``DATA`` its memory.
 
     Who takes up the work of a killed service deletes what it left half-made; a program that still writes
     there would make it anew. To the kernel the parent is the thread that starts it, which has to wait.
     """
-    return [sys.executable, "-I", "-S", "-c", _TIED, str(os.getpid()), *command]
+    return [sys.executable, "-I", "-S", "-c", _TIED, str(os.getpid()), json.dumps(limits), *command]
 
 
 def environment() -> dict[str, str]:
@@ -33,7 +45,7 @@ def environment() -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def ending(process: "subprocess.Popen[str]") -> Iterator[None]:
+def ending(process: "subprocess.Popen[Any]") -> Iterator[None]:
     """End a process that leads a session, and whatever it started, when the block ends; close its pipes."""
     try:
         yield

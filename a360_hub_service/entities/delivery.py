@@ -71,6 +71,9 @@ class Package(Identified, Stamped, Base):
     digest: Mapped[str | None] = mapped_column(String(80))
     size: Mapped[int | None] = mapped_column(BigInteger)
     commit: Mapped[str | None] = mapped_column(String(40))
+    ref: Mapped[str | None] = mapped_column(
+        String(300)
+    )  # the branch or tag the commit was, if one was asked for
     lock_sha256: Mapped[str | None] = mapped_column(String(64))
     created_by: Mapped[str] = mapped_column(String(255))
 

@@ -11,6 +11,7 @@ from ..policy import Role
 if TYPE_CHECKING:
     from ..backends.git.base import CodeSource
     from ..backends.images.base import ImageBuilder
+    from ..backends.registries import Registry
     from ..backends.scanners.base import Scanner
     from ..backends.storage.base import StorageFactory
     from ..backends.targets.base import Target
@@ -83,6 +84,7 @@ class Context:
     hub: "HubClient"
     jobs: "JobEngine"
     git: "CodeSource"
+    registry: "Registry"
     builders: "Mapping[str, ImageBuilder]" = field(default_factory=dict)
     targets: "Mapping[str, Target]" = field(default_factory=dict)
     scanners: "Sequence[Scanner]" = ()

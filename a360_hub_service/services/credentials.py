@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from ..backends.datasources import KINDS, DatabaseCheck, check_inputs
 from ..entities import Credential, DataRepo, GroupRole, utcnow
 from ..errors import A360Error, Conflict, FieldError, Invalid
-from . import brokers, deployment_targets, registries, volumes
+from . import brokers, deployment_targets, registries, repositories, volumes
 from .context import Actor, Context
 from .endpoints import RUNNING
 from .naming import check_name
@@ -19,14 +19,16 @@ from .paging import slice_by
 # What of a service's inputs may be shown, and what is encrypted and never shown again.
 SHOWN: dict[str, tuple[str, ...]] = {
     volumes.S3: ("account_id", "region", "endpoint_url", "role_arn"),
-    registries.OCI_REGISTRY: registries.SHOWN,
+    **registries.SHOWN,
+    **repositories.SHOWN,
     **deployment_targets.SHOWN,
     brokers.CLEARBLADE: brokers.SHOWN,
     **{name: kind.shown for name, kind in KINDS.items()},
 }
 SECRET: dict[str, tuple[str, ...]] = {
     volumes.S3: ("access_key", "access_secret"),
-    registries.OCI_REGISTRY: registries.SECRET,
+    **registries.SECRET,
+    **repositories.SECRET,
     **deployment_targets.SECRET,
     brokers.CLEARBLADE: brokers.SECRET,
     **{name: kind.secret for name, kind in KINDS.items()},
@@ -164,37 +166,44 @@ def delete(session: Session, row: Credential) -> None:
     session.delete(row)
 
 
-def connection(session: Session, context: Context, row: Credential) -> Callable[[], None]:
-    """What tests a credential: it may take long, needs no session, and raises if the test fails (F094)."""
+def connection(session: Session, context: Context, row: Credential) -> Callable[[], str | None]:
+    """What tests a credential and may say what it found: it may take long, and needs no session (F094).
+
+    It raises if the test fails.
+    """
     if row.category == volumes.DATA_REPO:
         return context.storages.open(session, session.get_one(DataRepo, row.id)).check
     if row.service in KINDS:
         return DatabaseCheck(row.service, {**row.settings, **context.secrets.decrypt(row.secret)})
-    if row.service == registries.OCI_REGISTRY:
-        return registries.check(row.settings, context.secrets.decrypt(row.secret))
     if row.category == deployment_targets.DEPLOYMENT_TARGET:
         return deployment_targets.check(context, row)
     if row.service == brokers.CLEARBLADE:
         return brokers.check(row.settings, context.secrets.decrypt(row.secret))
+    if row.service in registries.SHOWN:
+        return registries.check(row.service, row.settings, context.secrets.decrypt(row.secret))
+    if row.service in repositories.SHOWN:
+        return repositories.check(context, row)
     return context.storages.account(row.settings, context.secrets.decrypt(row.secret)).check
 
 
-def test(connect: Callable[[], None]) -> dict[str, Any]:
+def test(connect: Callable[[], str | None]) -> dict[str, Any]:
     """Try a connection: when that was, whether it worked, and why not."""
     try:
-        connect()
+        found = connect()
     except A360Error as error:
         message = f"{error.detail} {error.hint}".strip()
         return {"at": utcnow().isoformat(), "ok": False, "message": message}
-    return {"at": utcnow().isoformat(), "ok": True, "message": "The connection works."}
+    return {"at": utcnow().isoformat(), "ok": True, "message": f"The connection works. {found or ''}".strip()}
 
 
 def _checked(context: Context, service: str, inputs: dict[str, Any]) -> dict[str, Any]:
     """The inputs as they are stored: most as they were given, if they fit together."""
     if service in KINDS:
         check_inputs(KINDS[service], inputs)
-    elif service == registries.OCI_REGISTRY:
+    elif service in registries.SHOWN:
         registries.check_inputs(inputs)
+    elif service in repositories.SHOWN:
+        repositories.check_inputs(service, inputs)
     elif service == brokers.CLEARBLADE:
         brokers.check_inputs(inputs)
     elif service in deployment_targets.RUNS_ON:

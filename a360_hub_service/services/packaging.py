@@ -13,13 +13,14 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from ..backends.base import BackendError
-from ..backends.images.base import ARTIFACT_NAMES, BuildRequest, ImageBuilder, ScriptForm
+from ..backends.images.base import ARTIFACT_NAMES, BuildRequest, ScriptForm
 from ..backends.images.script import check_script
 from ..entities import Artifact, DataRepo, Experiment, Job, Model, Package, Project, Run
 from ..errors import Conflict, FieldError, Invalid
 from ..jobs.work import Failure, JobKind, Step, Work
 from ..lifecycle import Command
-from . import certificates, jobs, scanning
+from . import certificates, jobs, registries, repositories, scanning
+from .builders import PackageSpec, at_registry, builder_of, choose_builder, registry_for
 from .context import Actor, Context
 from .endpoints import endpoint_of
 from .models import FINAL_RUN_ARTIFACT, transition
@@ -31,15 +32,6 @@ BASELINE = "baseline"
 
 SLUG_LIMIT = 50
 _CHUNK = 1024 * 1024
-
-
-@dataclass(frozen=True, kw_only=True)
-class PackageSpec(ScriptForm):
-    """The form of F288 to F305. An empty ``builder`` is settled by :func:`usable_builder`."""
-
-    repository: str
-    branch: str = ""
-    builder: str = ""
 
 
 def request(session: Session, context: Context, actor: Actor, model: Model, spec: PackageSpec) -> Job:
@@ -58,6 +50,7 @@ def request(session: Session, context: Context, actor: Actor, model: Model, spec
     jobs.refuse_second(session, model)
     transition(session, model, Command.PACKAGE, actor.name)
     builder = choose_builder(context, spec.builder)
+    registry = registry_for(session, context, actor, spec, builder.name)
     if spec.validation_output and not spec.validation_input:
         raise Invalid.field(
             "validation_output",
@@ -66,6 +59,8 @@ def request(session: Session, context: Context, actor: Actor, model: Model, spec
         )
     try:
         context.git.check_url(spec.repository)
+        if spec.base_image:
+            builder.check_base_image(spec.base_image)
     except BackendError as error:
         raise invalid(error) from error
     run = session.get(Run, model.best_run_id or "")
@@ -79,55 +74,23 @@ def request(session: Session, context: Context, actor: Actor, model: Model, spec
         model_id=model.id,
         run_id=run.id,
         builder=builder.name,
-        form=asdict(spec) | {"builder": builder.name, "slug": endpoint_slug(session, model)},
+        form=asdict(spec)
+        | {
+            "builder": builder.name,
+            "slug": endpoint_slug(session, model),
+            "registry_type": registry.type if registry else registries.NONE,
+            "registry_url": registry.url if registry else "",
+            "registry": registry.credential if registry else registries.NONE,
+            "repository_credential": repositories.choose(
+                session, actor, spec.repository, spec.repository_account
+            ),
+        },
         created_by=actor.name,
         status="building",
     )
     session.add(package)
     session.flush()
     return jobs.begin(session, context, actor, model, kind=jobs.PACKAGE, subject_id=package.id)
-
-
-def choose_builder(context: Context, name: str) -> ImageBuilder:
-    """The builder of this name.
-
-    Raises
-    ------
-    Invalid
-        If there is none, naming those there are.
-    """
-    builder = context.builders.get(name)
-    if builder is None:
-        raise Invalid.field(
-            "builder", f"there is no “{name}”", hint=f"Offered here: {', '.join(context.builders)}."
-        )
-    return builder
-
-
-def usable_builder(context: Context, name: str) -> str:
-    """The name of the builder to use; asks the world outside, so call it without a transaction.
-
-    It is the one that was asked for, or the operator's default, or else the first of those offered that works
-    here as it is: images in the registry where there is one, images of an engine where one answers,
-    else bundles (ruling C26).
-
-    Raises
-    ------
-    Conflict
-        If it cannot work now, saying why.
-    """
-    name = name or context.settings.default_builder
-    if not name:
-        ready = (each.name for each in context.builders.values() if each.health_unasked().available)
-        name = next(ready, next(iter(context.builders), ""))
-    builder = choose_builder(context, name)
-    health = builder.health()
-    if not health.available:
-        raise Conflict(
-            f"Packages of the kind “{builder.name}” cannot be built now. {health.reason}",
-            hint="Choose another builder, or ask the operator.",
-        )
-    return builder.name
 
 
 def endpoint_slug(session: Session, model: Model) -> str:
@@ -163,12 +126,17 @@ class Made:
     builder: str
     package_id: str
     slug: str
+    registry: str = registries.OWN
 
 
 def made_of(session: Session, project: Project) -> list[Made]:
     """What was packaged of a project's models."""
     packages = select(Package).join(Model).where(Model.project_id == project.id)
-    return [Made(row.builder, row.id, row.form["slug"]) for row in session.scalars(packages) if row.form]
+    return [
+        Made(row.builder, row.id, row.form["slug"], row.form.get("registry", registries.OWN))
+        for row in session.scalars(packages)
+        if row.form
+    ]
 
 
 def remove(context: Context, made: Sequence[Made]) -> None:
@@ -178,7 +146,7 @@ def remove(context: Context, made: Sequence[Made]) -> None:
         if builder is None:
             continue
         try:
-            builder.remove(package.package_id, package.slug)
+            at_registry(context, builder, package.registry).remove(package.package_id, package.slug)
         except BackendError as error:
             log.warning("the package %s could not be removed: %s", package.package_id, error)
 
@@ -197,9 +165,14 @@ def _fetch(work: Work) -> None:
         work.log(f"The repository is there already, at commit {package.commit}.")
         return
     shutil.rmtree(repo, ignore_errors=True)
-    commit = work.context.git.fetch(package.form["repository"], package.form["branch"], repo, work.log)
+    url, account, login = package.form["repository"], package.form.get("repository_credential"), None
+    if account:
+        named = bool(package.form.get("repository_account"))
+        login = repositories.login(work.context, account, url, named=named, log=work.log)
+    found = work.context.git.fetch(url, package.form["branch"], repo, work.log, login)
     with work.context.database.session() as session:
-        session.get_one(Package, package.id).commit = commit
+        row = session.get_one(Package, package.id)
+        row.commit, row.ref = found.commit, found.ref or None
 
 
 def _check(work: Work) -> None:
@@ -244,7 +217,7 @@ def _build(work: Work) -> None:
     """Resolve, assemble and validate; the builder does not make one package twice."""
     package, manifest = _package(work), _manifest(work)
     form = package.form
-    builder = choose_builder(work.context, package.builder)
+    builder = builder_of(work.context, package)
     folder = work.folder / "artifacts"
     if form["base_image"] and package.builder == "bundle":
         work.log("Warning: a bundle has no base image; the one of the form is not used.")
@@ -269,7 +242,7 @@ def _build(work: Work) -> None:
 
 def _scan(work: Work) -> None:
     package = _package(work)
-    scanning.scan(work, package, choose_builder(work.context, package.builder))
+    scanning.scan(work, package, builder_of(work.context, package))
 
 
 def _manifest(work: Work) -> dict[str, object]:
@@ -311,9 +284,8 @@ def _fail(session: Session, work: Work, failure: Failure) -> None:
 
 def _undo(work: Work) -> None:
     package = _package(work)
-    builder = work.context.builders.get(package.builder)
-    if builder is not None:
-        builder.remove(package.id, package.form["slug"])
+    if package.builder in work.context.builders:
+        builder_of(work.context, package).remove(package.id, package.form["slug"])
 
 
 PACKAGE = JobKind(

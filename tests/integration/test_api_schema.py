@@ -70,6 +70,8 @@ BEYOND_SCHEMA: dict[str, dict[str, str]] = {
     "POST /credentials": {
         "groups": "name groups of the Hub",
         "inputs.private_key": "is a key in PEM format",
+        "inputs.prefix": "begins names of repositories as registries take them",
+        "inputs.test_repository": "is below the base address",
         "inputs.private_key_passphrase": "opens the private key",
         "inputs.service_account": "is a key file",
         **{
@@ -114,6 +116,10 @@ BEYOND_SCHEMA: dict[str, dict[str, str]] = {
         "builder": "names one of the operator's builders",
         "validation_output": "is the answer to a validation input",
         **dict.fromkeys(("listen_topic", "respond_topic"), "is of the wrapper mqtt only, and is a topic"),
+        "repository_account": "names a credential of the caller's groups for the repository",
+        "registry_type": "is offered to the caller, and the builder pushes there",
+        "registry_url": "is offered to the caller, and the builder pushes there",
+        "base_image": "is the name of an image of a registry that the operator allows",
     },
     "POST /models/{model_id}/publish": {
         "cpu_request": "is at most cpu_limit",

@@ -107,11 +107,25 @@ def test_two_builds_of_one_package_at_once_give_one_package(
     assert leftovers(builder, request) == [request.package_id]
 
 
+LFS = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 12345\n"
 BAD_SCRIPTS: dict[str, tuple[dict[str, str], dict[str, Any], str, str]] = {
     "no such file": ({}, {"script_name": "score.py"}, "no file score.py", "script_name"),
     "no Python file": ({}, {"script_name": "requirements.txt"}, "does not end in .py", "script_name"),
     "outside": ({}, {"script_name": "../predict.py"}, "not a path inside", "script_name"),
     "absolute": ({}, {"script_name": "/etc/predict.py"}, "not a path inside", "script_name"),
+    "LFS script": ({"predict.py": LFS}, {}, "predict.py is a pointer of Git LFS", "script_name"),
+    "LFS module": (
+        {"predict.py": "import more\n" + SCRIPT, "more.py": LFS},
+        {},
+        "more.py is a pointer of Git LFS",
+        "script_name",
+    ),
+    "LFS dependencies": (
+        {"requirements.txt": LFS},
+        {},
+        "requirements.txt is a pointer of Git LFS; the file itself is not in the repository",
+        "dependencies",
+    ),
     "syntax": ({"predict.py": "def predict(:\n"}, {}, "line 1 is not Python", "script_name"),
     "no function": (
         {"predict.py": "def score(a, b): return 1\n"},

@@ -200,6 +200,9 @@ def test_a_base_image_of_the_users_without_the_runtime_is_named(
 def test_a_base_image_that_cannot_be_had_is_named(
     builder: DockerBuilder, request_for: Callable[..., BuildRequest]
 ) -> None:
+    with pytest.raises(BuildError, match="localhost is not a host that the operator allows"):
+        builder.build(request_for(base_image="localhost:1/a360-test-none:1"), print)
+    builder.registry.base_hosts = ["localhost:1"]
     with pytest.raises(BuildError, match="localhost:1/a360-test-none:1 cannot be had") as caught:
         builder.build(request_for(base_image="localhost:1/a360-test-none:1"), print)
     assert caught.value.field == "base_image"

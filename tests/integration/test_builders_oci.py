@@ -249,6 +249,7 @@ def test_a_base_that_models_cannot_be_served_on_is_named(
     empty = push_base(registry_running, "bases/empty", None, {"etc/nothing": b""}, tmp_path)
     push_index(registry_running, "bases/empty", {"linux/s390x": empty, "linux/arm/v7": empty})
     name = name if name.startswith("localhost") else f"{registry_running.address}/{name}"
+    builder.registry.base_hosts = ["localhost:1"]
     with pytest.raises(BuildError, match=words) as caught:
         builder.build(request_for(base_image=name), print)
     assert caught.value.field == "base_image"

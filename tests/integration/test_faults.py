@@ -23,7 +23,7 @@ SLOW = "import time\n\ntime.sleep(1)\n" + SCRIPT
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]:
     config = (
-        "c.GitSource.timeout = 5.0\n"
+        "c.GitSource.timeout = 5.0\nc.GitSource.allowed_hosts = ['*', '127.0.0.1']\n"
         "c.A360HubService.builders = ['bundle', 'tests.support.failing.RaisingBuilder']\n"
     )
     with delivery_service(tmp_path_factory.mktemp("service"), config) as service:

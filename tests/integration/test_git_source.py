@@ -1,129 +1,45 @@
 """Fetching code from real repositories: files, and HTTP by git's own server program."""
 
-import os
-import subprocess
-import threading
+import shutil
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from a360_hub_service.backends.git import GitError, GitSource
+from a360_hub_service.backends.hosts import ANY
 from a360_hub_service.backends.images.bundle import copy_tree
-from tests.support.endpoints import SCRIPT, free_port, write_files
+from tests.support.endpoints import free_port, write_files
+from tests.support.git_server import GitServer, git, git_server, publish, serve_code
+
+HERE = ["127.0.0.1"]
 
 
-def git(folder: Path, *arguments: str) -> str:
-    identity = [
-        "-c",
-        "user.name=Tester",
-        "-c",
-        "user.email=tester@example.org",
-        "-c",
-        "protocol.file.allow=always",
-    ]
-    done = subprocess.run(
-        ["git", *identity, *arguments], cwd=folder, capture_output=True, text=True, check=True
-    )
-    return done.stdout.strip()
-
-
-def publish(folder: Path, name: str, work: Path) -> str:
-    git(work, "add", "-A")
-    git(work, "commit", "-q", "-m", "Work")
-    git(folder, "clone", "-q", "--bare", str(work), name)
-    return git(work, "rev-parse", "HEAD")
-
-
-@pytest.fixture
-def served(tmp_path: Path) -> Path:
-    """A folder of bare repositories; ``code.git`` has a main branch, a branch ``next`` and a tag ``v1``."""
-    folder = tmp_path / "served"
-    folder.mkdir()
-    work = write_files(tmp_path / "work", {"deploy/predict.py": SCRIPT, "deploy/requirements.txt": "numpy\n"})
-    git(work, "init", "-q", "-b", "main")
-    git(work, "add", "-A")
-    git(work, "commit", "-q", "-m", "First")
-    git(work, "tag", "v1")
-    git(work, "checkout", "-q", "-b", "next")
-    write_files(work, {"next.txt": "next"})
-    git(work, "add", "-A")
-    git(work, "commit", "-q", "-m", "Next")
-    git(work, "checkout", "-q", "main")
-    write_files(work, {"main.txt": "main"})
-    publish(folder, "code.git", work)
+@pytest.fixture(scope="module")
+def code(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Repositories to copy: made once, they are cheap."""
+    folder = tmp_path_factory.mktemp("code")
+    serve_code(folder)
     return folder
 
 
-class Backend(BaseHTTPRequestHandler):
-    """Serves a folder of repositories by ``git http-backend``; ``/private`` wants a sign-in."""
-
-    root: Path
-    hold = threading.Event()
-
-    def answer(self) -> None:
-        if self.path.startswith("/private"):
-            self.send_response(401)
-            self.send_header("WWW-Authenticate", 'Basic realm="git"')
-            self.end_headers()
-            return
-        if self.path.startswith("/slow"):
-            self.hold.wait(30)
-            return
-        if self.path.startswith("/elsewhere"):
-            self.send_response(302)
-            self.send_header("Location", f"file://{self.root}/code.git")
-            self.end_headers()
-            return
-        path, _, query = self.path.partition("?")
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        environment = {
-            "PATH": os.environ["PATH"],
-            "GIT_PROJECT_ROOT": str(self.root),
-            "GIT_HTTP_EXPORT_ALL": "1",
-            "GIT_CONFIG_COUNT": "1",
-            "GIT_CONFIG_KEY_0": "safe.directory",
-            "GIT_CONFIG_VALUE_0": "*",
-            "PATH_INFO": path,
-            "QUERY_STRING": query,
-            "REQUEST_METHOD": self.command,
-            "CONTENT_TYPE": self.headers.get("Content-Type", ""),
-            "HTTP_CONTENT_ENCODING": self.headers.get("Content-Encoding", ""),
-        }
-        done = subprocess.run(
-            ["git", "http-backend"], input=body, env=environment, capture_output=True, check=True
-        )
-        head, _, content = done.stdout.partition(b"\r\n\r\n")
-        headers = dict(line.split(": ", 1) for line in head.decode().splitlines())
-        self.send_response(int(headers.pop("Status", "200 OK").split()[0]))
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(content)
-
-    do_GET = do_POST = answer
-
-    def log_message(self, format: str, *args: Any) -> None:
-        return
+@pytest.fixture
+def served(code: Path, tmp_path: Path) -> Path:
+    """A folder of bare repositories; ``code.git`` has a main branch, a branch ``next`` and a tag ``v1``."""
+    shutil.copytree(code, tmp_path, dirs_exist_ok=True)
+    return tmp_path / "served"
 
 
 @pytest.fixture
-def server(served: Path) -> Iterator[str]:
-    """The address of the folder over HTTP."""
-    handler = type("Handler", (Backend,), {"root": served, "hold": threading.Event()})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as httpd:
-        httpd.daemon_threads = True
-        threading.Thread(target=httpd.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{httpd.server_port}"
-        handler.hold.set()
-        httpd.shutdown()
+def server(served: Path) -> Iterator[GitServer]:
+    """The folder over HTTP."""
+    with git_server(served) as running:
+        yield running
 
 
 @pytest.fixture
 def source() -> GitSource:
-    return GitSource(allow_file_urls=True, allow_http_urls=True, timeout=30.0)
+    return GitSource(allow_file_urls=True, allow_http_urls=True, allowed_hosts=[ANY, *HERE], timeout=30.0)
 
 
 @pytest.mark.row("F292")
@@ -135,21 +51,21 @@ def source() -> GitSource:
 def test_a_branch_is_fetched(
     source: GitSource,
     served: Path,
-    server: str,
+    server: GitServer,
     tmp_path: Path,
     transport: str,
     branch: str,
     there: str,
     absent: str,
 ) -> None:
-    url = f"file://{served}/code.git" if transport == "file" else f"{server}/code.git"
+    url = f"file://{served}/code.git" if transport == "file" else f"{server.url}/code.git"
     log: list[str] = []
-    commit = source.fetch(url, branch, tmp_path / "tree", log.append)
-    assert commit == git(served / "code.git", "rev-parse", f"{branch or 'main'}^{{commit}}")
+    found = source.fetch(url, branch, tmp_path / "tree", log.append)
+    assert found.commit == git(served / "code.git", "rev-parse", f"{branch or 'main'}^{{commit}}")
     assert (tmp_path / "tree" / there).is_file()
     assert not (tmp_path / "tree" / absent).exists()
     assert not (tmp_path / "tree" / ".git").exists()
-    assert commit in log[-1]
+    assert found.commit in log[-1]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["served", "tree", "work"]
 
 
@@ -166,6 +82,14 @@ def test_a_branch_is_fetched(
         ("https://user:secret@example.org/code.git", "must not hold a user name"),
         ("https:///code.git", "no host"),
         ("https://[example.org/code.git", "cannot be read"),
+        ("https://example.org:99999/code.git", "cannot be read"),
+        ("https://ex\u00e4mple.org/code.git", "unusual host"),
+        ("https://\uff11\uff12\uff17.0.0.1/code.git", "unusual host"),
+        ("https://example.org./code.git", "unusual host"),
+        ("https://evil.org\\.example.org/code.git", "unusual host"),
+        ("https://example.org%2f.evil.org/code.git", "unusual host"),
+        ("https://example.org/code.git?x=.git", "must end in .git"),
+        ("https://example.org/x#/code.git", "must end in .git"),
         ("https://example.org/a b.git", "blanks"),
         ("--upload-pack=id.git", "must start with"),
     ],
@@ -187,9 +111,9 @@ def test_names_that_are_no_branch(source: GitSource, served: Path, tmp_path: Pat
 
 @pytest.mark.parametrize("transport", ["file", "http"])
 def test_a_branch_that_is_missing(
-    source: GitSource, served: Path, server: str, tmp_path: Path, transport: str
+    source: GitSource, served: Path, server: GitServer, tmp_path: Path, transport: str
 ) -> None:
-    url = f"file://{served}/code.git" if transport == "file" else f"{server}/code.git"
+    url = f"file://{served}/code.git" if transport == "file" else f"{server.url}/code.git"
     with pytest.raises(GitError, match="no branch or tag 'production'") as caught:
         source.fetch(url, "production", tmp_path / "tree", print)
     assert caught.value.field == "branch"
@@ -202,13 +126,15 @@ def test_a_branch_that_is_missing(
     [
         ("missing.git", "no repository"),
         ("private/code.git", "asks for a sign-in"),
-        ("elsewhere.git", "not allowed|leads to a kind"),
+        ("moved/code.git", "redirects are not followed"),
     ],
 )
-def test_what_the_server_refuses(served: Path, server: str, tmp_path: Path, path: str, words: str) -> None:
-    source = GitSource(allow_http_urls=True)
+def test_what_the_server_refuses(
+    served: Path, server: GitServer, tmp_path: Path, path: str, words: str
+) -> None:
+    source = GitSource(allow_http_urls=True, allowed_hosts=HERE)
     with pytest.raises(GitError, match=words) as caught:
-        source.fetch(f"{server}/{path}", "", tmp_path / "tree", print)
+        source.fetch(f"{server.url}/{path}", "", tmp_path / "tree", print)
     assert caught.value.hint
     assert not (tmp_path / "tree").exists()
 
@@ -221,10 +147,10 @@ def test_a_server_that_cannot_be_reached(source: GitSource, tmp_path: Path, host
     assert "Check the address" in caught.value.hint
 
 
-def test_a_server_that_never_answers(server: str, tmp_path: Path) -> None:
-    source = GitSource(allow_http_urls=True, timeout=1.0)
+def test_a_server_that_never_answers(server: GitServer, tmp_path: Path) -> None:
+    source = GitSource(allow_http_urls=True, allowed_hosts=HERE, timeout=1.0)
     with pytest.raises(GitError, match="longer than 1 seconds"):
-        source.fetch(f"{server}/slow.git", "", tmp_path / "tree", print)
+        source.fetch(f"{server.url}/slow.git", "", tmp_path / "tree", print)
     assert list(tmp_path.glob(".tree*")) == []
 
 
@@ -232,18 +158,6 @@ def test_a_repository_that_is_too_large(served: Path, tmp_path: Path) -> None:
     source = GitSource(allow_file_urls=True, max_bytes=1000)
     with pytest.raises(GitError, match="larger than"):
         source.fetch(f"file://{served}/code.git", "", tmp_path / "tree", print)
-    assert not (tmp_path / "tree").exists()
-
-
-@pytest.mark.parametrize("target", ["/etc/passwd", "../../outside"])
-def test_a_link_that_leads_out_is_refused(
-    source: GitSource, served: Path, tmp_path: Path, target: str
-) -> None:
-    work = tmp_path / "work"
-    (work / "deploy" / "config").symlink_to(target)
-    publish(served, "links.git", work)
-    with pytest.raises(GitError, match="leads out"):
-        source.fetch(f"file://{served}/links.git", "", tmp_path / "tree", print)
     assert not (tmp_path / "tree").exists()
 
 
@@ -284,5 +198,5 @@ def test_nothing_of_the_repository_runs(source: GitSource, served: Path, tmp_pat
     hook.chmod(0o755)
     source.fetch(f"file://{served}/hooks.git", "", tmp_path / "tree", print)
     assert not proof.exists()
-    assert list((tmp_path / "tree" / "sub").iterdir()) == []
+    assert not (tmp_path / "tree" / "sub").exists()
     assert (tmp_path / "tree" / "main.txt").read_text() == "main"

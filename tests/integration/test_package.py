@@ -12,8 +12,9 @@ import pytest
 from a360_hub_service.backends.images import base_image, builder_class
 from a360_hub_service.entities import Model, ModelEvent, Project
 from a360_hub_service.errors import Conflict
+from a360_hub_service.services.builders import usable_builder
 from a360_hub_service.services.context import Settings
-from a360_hub_service.services.packaging import endpoint_slug, usable_builder
+from a360_hub_service.services.packaging import endpoint_slug
 from tests.support.catalogue import add_model, add_project, person
 from tests.support.delivery import ROW, SCRIPT, Delivery, call, delivery_service, ok
 from tests.support.registry import RegistryServer

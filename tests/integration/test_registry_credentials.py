@@ -52,7 +52,7 @@ def test_the_login_of_the_registry_is_a_credential(
     answer = admin.post("/credentials", json=form(registry_running.url, inputs={"password": "wrong-word"}))
     assert answer.status_code == 201, answer.text
     made = answer.json()
-    assert made["settings"] == {"registry_url": registry_running.url, "username": USER}
+    assert made["settings"] == {"registry_url": registry_running.url, "username": USER, "prefix": None}
     assert "does not accept the user name and password" in builder(service)["reason"]
     path = f"/credentials/{made['id']}"
     assert not ok(admin.post(f"{path}/test"))["ok"]

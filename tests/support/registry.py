@@ -26,6 +26,8 @@ class RegistryServer:
     address: str
     folder: Path
     process: subprocess.Popen[bytes]
+    user: str = USER
+    password: str = PASSWORD
 
     @property
     def url(self) -> str:
@@ -34,12 +36,12 @@ class RegistryServer:
 
     def configured(self, **changes: Any) -> Registry:
         """Return the platform's side of it, with the right password unless another is given."""
-        settings = {"url": self.url, "username": USER, "password": PASSWORD, "prefix": "models"}
+        settings = {"url": self.url, "username": self.user, "password": self.password, "prefix": "models"}
         return Registry(**(settings | changes))
 
     def http(self) -> httpx.Client:
         """Return a client that sees the registry as it is."""
-        return httpx.Client(base_url=self.url, auth=(USER, PASSWORD))
+        return httpx.Client(base_url=self.url, auth=(self.user, self.password))
 
     def layers(self, package: BuiltPackage) -> list[str]:
         """Return the digests of the layers of an image, the lowest first."""
@@ -63,14 +65,19 @@ class RegistryServer:
 
 @contextmanager
 def registry_server(
-    folder: Path, *, storage: Path | None = None, auth: dict[str, Any] | None = None
+    folder: Path,
+    *,
+    storage: Path | None = None,
+    auth: dict[str, Any] | None = None,
+    user: str = USER,
+    password: str = PASSWORD,
 ) -> Iterator[RegistryServer]:
     """Run a registry in `folder` for the block, with `auth` in place of users. Skips where there is none."""
     programs = [shutil.which(name) for name in ("docker-registry", "htpasswd")]
     if not all(programs):
         pytest.skip("no docker-registry with htpasswd (apt-get install docker-registry apache2-utils)")
     folder.mkdir(parents=True, exist_ok=True)
-    subprocess.run(["htpasswd", "-Bbc", folder / "users", USER, PASSWORD], check=True, capture_output=True)
+    subprocess.run(["htpasswd", "-Bbc", folder / "users", user, password], check=True, capture_output=True)
     address = f"127.0.0.1:{free_port()}"
     config = {
         "version": "0.1",
@@ -87,7 +94,7 @@ def registry_server(
         process = subprocess.Popen(
             ["docker-registry", "serve", str(folder / "config.yml")], stdout=log, stderr=log
         )
-    server = RegistryServer(address, folder, process)
+    server = RegistryServer(address, folder, process, user, password)
     try:
         eventually(lambda: process.poll() is not None or _answers(server.url), 20)
         assert process.poll() is None, (folder / "log").read_text()

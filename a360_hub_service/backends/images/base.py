@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from traitlets import Instance, Unicode, default
 from traitlets.config import LoggingConfigurable
@@ -101,6 +101,11 @@ class ImageBuilder(LoggingConfigurable):
     def _registry(self) -> Registry:
         return Registry(parent=self)
 
+    def at(self, registry: Registry) -> Self:
+        """Return a builder that is like this one and pushes to another registry."""
+        traits = {name: getattr(self, name) for name in self.trait_names() if self.trait_has_value(name)}
+        return type(self)(**(traits | {"registry": registry}))
+
     def health(self) -> Health:
         """Say whether this builder can work on this machine now."""
         raise NotImplementedError
@@ -108,6 +113,12 @@ class ImageBuilder(LoggingConfigurable):
     def health_unasked(self) -> Health:
         """Say whether it can work now with no more settings than it has, for forms that name no builder."""
         return self.health()
+
+    def check_base_image(self, text: str) -> None:
+        """Raise `BuildError` (field ``base_image``) unless a form may name this base image.
+
+        Touches no network. A builder that has no use for one takes any.
+        """
 
     def build(self, request: BuildRequest, log: Log) -> BuiltPackage:
         """Make the package, or return the one that is there already under this id.
@@ -120,6 +131,9 @@ class ImageBuilder(LoggingConfigurable):
     def find(self, package_id: str, slug: str) -> BuiltPackage | None:
         """Return the finished package of this id, None when there is none."""
         raise NotImplementedError
+
+    def tidy(self) -> None:
+        """Remove what killed builds left. Called when the service starts; safe at any time."""
 
     def remove(self, package_id: str, slug: str) -> None:
         """Delete the package. One that is not there is no error."""

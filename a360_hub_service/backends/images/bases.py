@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from a360_hub_service.backends.base import Log
+from a360_hub_service.backends.hosts import HostRefusedError
 from a360_hub_service.backends.images import base_image
 from a360_hub_service.backends.images.base import BuildError, without_runtime
 from a360_hub_service.backends.images.contents import Contents, read_layers
@@ -17,6 +18,7 @@ from a360_hub_service.backends.images.layout import blob_file, machine, read_lay
 from a360_hub_service.backends.images.resolve import PythonTarget, made_once
 from a360_hub_service.backends.images.serving import wheel_platform
 from a360_hub_service.backends.registries import Descriptor, ImageName, Registry, RegistryClient, names
+from a360_hub_service.backends.registries.answers import ALLOW
 from a360_hub_service.backends.registries.client import INDEXES
 
 _PLAIN = "application/vnd.oci.image.layer.v1.tar"
@@ -35,7 +37,7 @@ _OTHER = "Choose another image, or leave the field empty for the platform's own 
 class Base:
     """An image to build on: its configuration and layers, and which wheels fit its Python at `program`.
 
-    `name` is where its registry has it, None for our own.
+    `name` is where its registry has it, None for our own; `trusted` is what the operator chose.
     """
 
     config: Mapping[str, Any]
@@ -44,6 +46,7 @@ class Base:
     python: PythonTarget
     blobs: Path
     name: ImageName | None = None
+    trusted: bool = True
 
     @property
     def labels(self) -> dict[str, str]:
@@ -70,19 +73,22 @@ def own_base(home: Path, log: Log) -> Base:
 
 
 def registry_base(
-    registry: Registry, text: str, platform: str, cache: Path, log: Log, *, needs_runtime: bool
+    registry: Registry, text: str, platform: str, cache: Path, log: Log, *, trusted: bool
 ) -> Base:
     """Return the base image called `text` for a platform ("linux/amd64"), from its registry.
 
-    `cache` is a folder for its layers and what was found in them. Without Python, or with `needs_runtime`
-    without ONNX Runtime, it is refused (F302). Raises `BuildError` (field ``base_image``) or `OSError`.
+    `cache` is a folder for its layers and what was found in them. One of the operator's choice is `trusted`;
+    one of a form has to be on an allowed host and to hold ONNX Runtime (F302). Without Python both are
+    refused. Raises `BuildError` (field ``base_image``) or `OSError`.
     """
     try:
         name = names.parse(text)
     except ValueError as error:
         raise BuildError(f"The base image: {error}.", hint=_OTHER, field="base_image") from error
+    if not trusted:
+        check_host(registry, name)
     try:
-        with registry.client(BuildError, name.registry) as client:
+        with registry.client(BuildError, name.registry, trusted=trusted) as client:
             digest, manifest = _manifest(client, name, platform)
             config = json.loads(client.document(name.repository, Descriptor.read(manifest["config"])))
             _check_platform(config, name, platform)
@@ -98,9 +104,32 @@ def registry_base(
         message = f"The base image {name} is damaged: {error}."
         raise BuildError(message, hint=_OTHER, field="base_image") from error
     program, python = _python(found, config, name)
-    if needs_runtime and not found.has_runtime:
+    if not trusted and not found.has_runtime:
         raise without_runtime(name)
-    return Base(config, layers, program, python, blobs, name)
+    return Base(config, layers, program, python, blobs, name, trusted)
+
+
+def check_base_name(registry: Registry, text: str) -> ImageName:
+    """Return the name of a base image. Raises `BuildError` unless a form may name it; touches no network."""
+    try:
+        name = names.parse(text)
+    except ValueError as error:
+        raise BuildError(f"The base image: {error}.", hint=_OTHER, field="base_image") from error
+    check_host(registry, name, resolve=False)
+    return name
+
+
+def check_host(registry: Registry, name: ImageName, *, resolve: bool = True) -> None:
+    """Raise `BuildError` (field ``base_image``) unless a form may name a base image of this registry.
+
+    With `resolve` its addresses are looked at, too.
+    """
+    try:
+        registry.check_base_host(name.registry, resolve=resolve)
+    except HostRefusedError as error:
+        raise BuildError(
+            f"The base image {name} may not be used: {error}.", hint=ALLOW, field="base_image"
+        ) from error
 
 
 def fetch_layer(client: RegistryClient, repository: str, layer: Descriptor, blobs: Path) -> Path:

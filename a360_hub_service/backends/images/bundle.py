@@ -25,6 +25,7 @@ from a360_hub_service.backends.images.base import (
     ImageBuilder,
 )
 from a360_hub_service.backends.images.bytecode import compile_folder
+from a360_hub_service.backends.images.cache import tidied, tidy
 from a360_hub_service.backends.images.inventory import Subject
 from a360_hub_service.backends.images.requirements import read_requirements
 from a360_hub_service.backends.images.resolve import (
@@ -51,9 +52,20 @@ class Assembler(ImageBuilder):
     validation_timeout = Float(60.0, help="Seconds the validation input may take.").tag(config=True)
     validation_memory = Int(4_000_000_000, help="Bytes of memory the validation may take.").tag(config=True)
 
+    cache_bytes = Int(
+        20_000_000_000, help="Bytes of dependencies and layers that are kept for the next builds."
+    ).tag(config=True)
+
     @default("resolver")
     def _resolver(self) -> DependencyResolver:
         return DependencyResolver(parent=self, home=self.home)
+
+    def tidy(self) -> None:
+        """Remove what killed builds left, and of a cache that is too large what was not used for longest."""
+        try:
+            tidy(Path(self.home), self.cache_bytes)
+        except OSError as error:
+            self.log.warning("the cache of builds could not be tidied: %s", error)
 
     def prepare(self, request: BuildRequest, python: PythonTarget, log: Log) -> tuple[Script, Dependencies]:
         """Check the request and install what its script depends on. Raises `BuildError`."""
@@ -125,6 +137,7 @@ class BundleBuilder(Assembler):
         writable = folder.is_dir() and os.access(folder, os.W_OK)
         return Health(writable, "" if writable else f"{folder} cannot be written.")
 
+    @tidied
     def build(self, request: BuildRequest, log: Log) -> BuiltPackage:
         """Make the bundle; see `ImageBuilder.build`."""
         if ready := self.find(request.package_id, request.slug):
@@ -146,7 +159,8 @@ class BundleBuilder(Assembler):
         folder = work / "package"
         copy_tree(dependencies.site, folder / "site", link=True)
         self.assemble(request, script, dependencies, PYTHON_VERSION, folder)
-        check_package(request, local_runner(folder, self.validation_timeout, self.validation_memory), log)
+        runner = local_runner(folder, self.validation_timeout, self.validation_memory)
+        check_package(request, runner, log, work.parent)
         digest, size = folder_digest(folder)
         record = {"digest": digest, "size": size, "lock_sha256": dependencies.sha256}
         (work / _DIGEST_FILE).write_text(json.dumps(record), "utf-8")
@@ -170,7 +184,9 @@ class BundleBuilder(Assembler):
 
     def remove(self, package_id: str, slug: str) -> None:
         """Delete the bundle."""
-        shutil.rmtree(self._folder(package_id), ignore_errors=True)
+        folder = self._folder(package_id)
+        remove_stale(folder.parent, f".{package_id}-")
+        shutil.rmtree(folder, ignore_errors=True)
 
     def inspect(self, package_id: str, slug: str, work: Path) -> Subject:
         """Return what the bundle holds; the Python it will run in is not a part of it."""

@@ -15,7 +15,7 @@ from typing import IO, ClassVar
 
 import docker
 from docker.errors import BuildError as DockerBuildError
-from docker.errors import ImageNotFound
+from docker.errors import ImageNotFound, NotFound
 from docker.models.containers import Container
 from docker.models.images import Image
 from requests.exceptions import ConnectionError as NoAnswer
@@ -32,7 +32,9 @@ from a360_hub_service.backends.images.base import (
     BuiltPackage,
     without_runtime,
 )
+from a360_hub_service.backends.images.bases import check_base_name, check_host
 from a360_hub_service.backends.images.bundle import Assembler
+from a360_hub_service.backends.images.cache import tidied
 from a360_hub_service.backends.images.inventory import Subject
 from a360_hub_service.backends.images.resolve import Dependencies, PythonTarget, storage_error
 from a360_hub_service.backends.images.validate import Runner, check_package, took_too_long
@@ -65,12 +67,14 @@ class DockerBuilder(Assembler):
             return Health(False, obstacle)
         return found
 
+    @tidied
     def build(self, request: BuildRequest, log: Log) -> BuiltPackage:
         """Make the image; see `ImageBuilder.build`."""
         if ready := self.find(request.package_id, request.slug):
             log(f"The image is there already: {ready.reference}.")
             return ready
         with engine(BuildError) as client:
+            _remove_stale(client, request.package_id)
             base, program, python = self._base(client, request, log)
             script, dependencies = self.prepare(request, python, log)
             layer = self._dependencies_image(client, base, dependencies, log)
@@ -83,7 +87,7 @@ class DockerBuilder(Assembler):
             except OSError as error:
                 raise storage_error(error) from error
             try:
-                check_package(request, self._runner(client, image), log)
+                check_package(request, self._runner(client, image, request), log, Path(self.home, "packages"))
             except BackendError:
                 client.images.remove(str(image.id), force=True)
                 raise
@@ -106,9 +110,13 @@ class DockerBuilder(Assembler):
             except OSError as error:
                 raise storage_error(error) from error
             return name, "/usr/bin/python3", _own_python()
+        named = bool(request.base_image) and request.base_image != self.base_image
+        found = check_base_name(self.registry, name) if named else None
         try:
             client.images.get(name)
         except ImageNotFound:
+            if found:
+                check_host(self.registry, found)
             log(f"Pulling the base image {name}.")
             try:
                 _pull(client, name)
@@ -123,6 +131,11 @@ class DockerBuilder(Assembler):
         if not has_runtime and name != self.base_image:
             raise without_runtime(name)
         return name, program, python
+
+    def check_base_image(self, text: str) -> None:
+        """Raise `BuildError` unless a form may name this base image."""
+        if text != self.base_image:
+            check_base_name(self.registry, text)
 
     def _dependencies_image(
         self, client: docker.DockerClient, base: str, dependencies: Dependencies, log: Log
@@ -142,7 +155,7 @@ class DockerBuilder(Assembler):
         image.tag(*name.split(":"))
         return name
 
-    def _runner(self, client: docker.DockerClient, image: Image) -> Runner:
+    def _runner(self, client: docker.DockerClient, image: Image, request: BuildRequest) -> Runner:
         """Return what runs the image once, as it will be served but without a network."""
 
         def run(arguments: list[str], body: Path | None) -> subprocess.CompletedProcess[str]:
@@ -160,7 +173,7 @@ class DockerBuilder(Assembler):
                 security_opt=["no-new-privileges"],
                 mem_limit=self.validation_memory,
                 pids_limit=256,
-                labels={"a360.validation": "1"},
+                labels={"a360.validation": request.package_id},
             )
             try:
                 container.start()
@@ -191,8 +204,10 @@ class DockerBuilder(Assembler):
 
     def remove(self, package_id: str, slug: str) -> None:
         """Delete the image."""
-        with engine(BuildError) as client, contextlib.suppress(ImageNotFound):
-            client.images.remove(self._name(package_id, slug), force=True)
+        with engine(BuildError) as client:
+            _remove_stale(client, package_id)
+            with contextlib.suppress(ImageNotFound):
+                client.images.remove(self._name(package_id, slug), force=True)
 
     def inspect(self, package_id: str, slug: str, work: Path) -> Subject:
         """Return what the image holds, as the engine writes it into a file."""
@@ -211,6 +226,19 @@ class DockerBuilder(Assembler):
 
     def _name(self, package_id: str, slug: str) -> str:
         return f"{self.repository}/{slug}:{serving.tag(package_id)}"
+
+
+def _remove_stale(client: docker.DockerClient, package_id: str) -> None:
+    """Remove what a killed build of this package left: a container that checked it, an unnamed image."""
+    left = client.containers.list(
+        all=True, filters={"label": f"a360.validation={package_id}"}, ignore_removed=True
+    )
+    for container in left:
+        with contextlib.suppress(NotFound):
+            container.remove(force=True)
+    for image in client.images.list(filters={"dangling": True, "label": f"a360.package={package_id}"}):
+        with contextlib.suppress(docker.errors.APIError):
+            client.images.remove(str(image.id), force=True)
 
 
 def _wait(container: Container, timeout: float) -> int:

@@ -14,8 +14,9 @@ from traitlets import Unicode, default
 from a360_hub_service.backends.base import Health, Log
 from a360_hub_service.backends.images import base_image, serving, stock
 from a360_hub_service.backends.images.base import BuildError, BuildRequest, BuiltPackage
-from a360_hub_service.backends.images.bases import Base, fetch_layer, own_base, registry_base
+from a360_hub_service.backends.images.bases import Base, check_base_name, fetch_layer, own_base, registry_base
 from a360_hub_service.backends.images.bundle import Assembler, copy_tree
+from a360_hub_service.backends.images.cache import tidied
 from a360_hub_service.backends.images.inventory import Subject
 from a360_hub_service.backends.images.layers import Layer, write_layer
 from a360_hub_service.backends.images.layout import (
@@ -81,6 +82,12 @@ class OciBuilder(Assembler):
             return Health(False, obstacle)
         return found
 
+    def check_base_image(self, text: str) -> None:
+        """Raise `BuildError` unless a form may name this base image."""
+        if text != self.base_image:
+            check_base_name(self.registry, text)
+
+    @tidied
     def build(self, request: BuildRequest, log: Log) -> BuiltPackage:
         """Make the image; see `ImageBuilder.build`."""
         if ready := self.find(request.package_id, request.slug):
@@ -111,8 +118,8 @@ class OciBuilder(Assembler):
         name = request.base_image or self.base_image
         if name:
             # An operator may choose a base that holds Python alone, as ours does; ONNX Runtime is put on it.
-            own = name == self.base_image
-            return registry_base(self.registry, name, self.platform, self._cache, log, needs_runtime=not own)
+            own = not request.base_image or name == self.base_image
+            return registry_base(self.registry, name, self.platform, self._cache, log, trusted=own)
         base = own_base(Path(self.home), log)
         if self.platform != f"linux/{base.config['architecture']}":
             raise BuildError(
@@ -125,7 +132,8 @@ class OciBuilder(Assembler):
     def _validate(self, request: BuildRequest, base: Base, folder: Path, log: Log) -> None:
         """Run the package where that can be done: by this Python, which is then the one of the image."""
         if base.runs_here() and base.python.version == PYTHON_VERSION:
-            check_package(request, local_runner(folder, self.validation_timeout, self.validation_memory), log)
+            runner = local_runner(folder, self.validation_timeout, self.validation_memory)
+            check_package(request, runner, log, Path(self.home, "packages"))
             return
         made_for = f"Python {base.python.version} on {base.python.platform}"
         if request.validation_input:
@@ -183,6 +191,7 @@ class OciBuilder(Assembler):
             layer = Layer(Descriptor(**found), diff_id)
             file = blob_file(self._cache / "blobs", layer.descriptor.digest)
             if file.exists():
+                os.utime(file)
                 return layer, file
             # Somebody cleared the cache, but not all of it.
             record.unlink(missing_ok=True)
@@ -192,6 +201,8 @@ class OciBuilder(Assembler):
         """Bring what the registry lacks, the manifest last: an image that can be found is whole."""
         name, image = self.registry.name(request.slug, serving.tag(request.package_id)), parts.image
         log(f"Pushing to {name.registry}/{name.repository}.")
+        if done := self.registry.prepare(name.repository):
+            log(done)
         with self.registry.client(BuildError) as client:
             for layer in image.layers:
                 how = self._push_layer(client, name, layer, parts, work)
@@ -223,7 +234,8 @@ class OciBuilder(Assembler):
         file = parts.files.get(layer.digest) or parts.base.file(layer)
         if file.exists() or parts.base.name is None:
             return file
-        with self.registry.client(BuildError, parts.base.name.registry) as client:
+        where = parts.base.name.registry
+        with self.registry.client(BuildError, where, trusted=parts.base.trusted) as client:
             return fetch_layer(client, parts.base.name.repository, layer, parts.base.blobs)
 
     def _archive(self, request: BuildRequest, parts: _Parts, work: Path, log: Log) -> BuiltPackage:

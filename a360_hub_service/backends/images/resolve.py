@@ -111,6 +111,7 @@ class DependencyResolver(LoggingConfigurable):
         with file_lock(folder.parent / f"{key}.lock"):
             remove_stale(folder.parent, f".{key}-")
             if folder.exists():
+                os.utime(folder)
                 log(f"Dependencies are installed already (lock {key[:12]}).")
                 return folder / "site"
             packages = lock.count("==")
@@ -184,7 +185,9 @@ def made_once(file: Path, make: Callable[[Path], None]) -> Path:
     # A few lock files for all: one for each would stay for ever.
     with file_lock(file.parent / f".lock-{hashlib.sha256(file.name.encode()).hexdigest()[:2]}"):
         remove_stale(file.parent, f".{file.name}-")
-        if not file.exists():
+        if file.exists():
+            os.utime(file)
+        else:
             work = Path(tempfile.mkdtemp(prefix=f".{file.name}-", dir=file.parent))
             try:
                 make(work / "new")

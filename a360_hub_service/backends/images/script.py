@@ -5,6 +5,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from a360_hub_service.backends.git.tree import LFS_POINTER
 from a360_hub_service.backends.images.base import BuildError
 
 _MAX_FILES = 2000
@@ -33,6 +34,7 @@ def file_in_repository(repo: Path, name: str, field: str) -> Path:
         raise BuildError(f"The repository has no file {name}.", hint=_others(repo, pure.suffix), field=field)
     if not path.resolve().is_relative_to(repo.resolve()):
         raise BuildError(f"{name} is a link that leads out of the repository.", field=field)
+    _refuse_pointer(path, name, field)
     return path
 
 
@@ -63,7 +65,19 @@ def check_script(repo: Path, name: str, function: str) -> Script:
     return Script(path, frozenset(imports), tuple(extra))
 
 
+def _refuse_pointer(path: Path, name: str, field: str) -> None:
+    """Raise `BuildError` for a file that only says where in Git's Large File Storage the real one is."""
+    with path.open("rb") as file:
+        if file.read(len(LFS_POINTER)) == LFS_POINTER:
+            raise BuildError(
+                f"{name} is a pointer of Git LFS; the file itself is not in the repository.",
+                hint="Take it out of LFS (git lfs untrack), add it again and push.",
+                field=field,
+            )
+
+
 def _parse(path: Path, name: str) -> ast.Module:
+    _refuse_pointer(path, name, "script_name")
     try:
         return ast.parse(path.read_bytes(), filename=name)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:

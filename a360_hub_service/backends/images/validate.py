@@ -13,7 +13,7 @@ from typing import Any
 
 from a360_hub_service.backends import interruption
 from a360_hub_service.backends.base import Log
-from a360_hub_service.backends.children import ending
+from a360_hub_service.backends.children import ending, tied
 from a360_hub_service.backends.images.base import BuildError, BuildRequest
 
 RELATIVE_TOLERANCE = 1e-6
@@ -23,28 +23,21 @@ _MAX_FILE = 100_000_000
 _SHOWN = 500
 """Characters of a value in a message."""
 
-# Limits itself, then becomes the package: code between fork and exec is not safe in a service with threads.
-_LIMITED = """
-import json, os, resource, sys
-for name, value in json.loads(sys.argv[1]).items():
-    hard = resource.getrlimit(getattr(resource, "RLIMIT_" + name))[1]
-    value = value if hard == resource.RLIM_INFINITY else min(value, hard)
-    resource.setrlimit(getattr(resource, "RLIMIT_" + name), (value, value))
-os.execv(sys.executable, [sys.executable, "-I", "-S", *sys.argv[2:]])
-"""
-
 Runner = Callable[[list[str], Path | None], subprocess.CompletedProcess[str]]
 """Runs ``run.py`` with arguments in a package; the path is the file of the input, when there is one."""
 
 
-def check_package(request: BuildRequest, run: Runner, log: Log) -> None:
-    """Load the package, run its validation input through it, compare. Raises `BuildError`."""
+def check_package(request: BuildRequest, run: Runner, log: Log, place: Path) -> None:
+    """Load the package, run its validation input through it, compare. Raises `BuildError`.
+
+    The input lies in a folder in `place` meanwhile, where what a killed service left is removed.
+    """
     if not request.validation_input:
         log("Loading the package once (no validation input is given).")
         _answer(run(["--check"], None), "")
         return
     log("Running the validation input.")
-    with tempfile.TemporaryDirectory(prefix="a360-validate-") as folder:
+    with tempfile.TemporaryDirectory(prefix=f".{request.package_id}-", dir=place) as folder:
         Path(folder).chmod(0o755)
         body = Path(folder, "input.json")
         body.write_text(request.validation_input, "utf-8")
@@ -122,14 +115,14 @@ def local_runner(bundle: Path, timeout: float, memory: int) -> Runner:
     """Return what runs a bundle in a process of its own with limits: seconds and bytes of data."""
 
     limits = {"DATA": memory, "CPU": int(timeout) + 1, "FSIZE": _MAX_FILE, "CORE": 0}
-    launch = [sys.executable, "-I", "-S", "-c", _LIMITED, json.dumps(limits), str(bundle / "run.py")]
+    launch = [sys.executable, "-I", "-S", str(bundle / "run.py")]
 
     def run(arguments: list[str], body: Path | None) -> subprocess.CompletedProcess[str]:
         command = [*launch, *arguments, *([str(body)] if body else [])]
-        with tempfile.TemporaryDirectory(prefix="a360-home-") as home:
+        with tempfile.TemporaryDirectory(prefix=".home-", dir=bundle.parent) as home:
             environment = {"PATH": os.defpath, "LANG": "C.UTF-8", "HOME": home, "TMPDIR": home}
             process = subprocess.Popen(
-                command,
+                tied(command, **limits),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,

@@ -7,7 +7,9 @@ import ssl
 import httpx
 
 from a360_hub_service.backends.base import BackendError
+from a360_hub_service.backends.hosts import HostRefusedError
 
+ALLOW = "Choose an image of another registry, or ask the operator to add this one (c.Registry.base_hosts)."
 _SHOWN = 300
 """Characters of what a registry says in a message."""
 
@@ -15,6 +17,8 @@ _SHOWN = 300
 def no_answer(error: type[BackendError], host: str, problem: Exception) -> BackendError:
     """Return the error of a registry that cannot be talked to."""
     words, hint = str(problem) or type(problem).__name__, "Check the address of the registry and the network."
+    if isinstance(refused := problem.__cause__, HostRefusedError):
+        return error(f"The registry {host} may not be asked: {refused}.", hint=ALLOW)
     if isinstance(problem, httpx.TimeoutException):
         words = "it takes too long"
     elif "WRONG_VERSION_NUMBER" in words or "record layer failure" in words:

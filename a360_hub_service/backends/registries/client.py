@@ -14,6 +14,7 @@ import httpx
 
 from a360_hub_service.backends import interruption
 from a360_hub_service.backends.base import BackendError
+from a360_hub_service.backends.hosts import GuardedTransport, Hosts, is_proxied
 from a360_hub_service.backends.registries.answers import no_answer, refusal
 from a360_hub_service.backends.registries.login import Login, LoginFlow
 
@@ -54,7 +55,8 @@ class Descriptor:
 class RegistryClient:
     """Talks to one registry. Content streams: no more than a piece of 1 MiB is held in memory.
 
-    What does not work is raised as `error` with a hint. Not for several threads at once.
+    What does not work is raised as `error` with a hint. With `hosts` it connects, redirects included, only
+    where they allow. Not for several threads at once.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class RegistryClient:
         *,
         timeout: float = 60.0,
         chunk: int = 256 * _PIECE,
+        hosts: Hosts | None = None,
     ) -> None:
         self._address = httpx.URL(address)
         self.host = self._address.netloc.decode()
@@ -72,6 +75,7 @@ class RegistryClient:
         self._http = httpx.Client(
             base_url=address,
             auth=LoginFlow(login, self._address),
+            transport=_transport(self._address, hosts),
             timeout=httpx.Timeout(timeout, connect=min(timeout, 10.0)),
             # What is checked by its digest must come as it is.
             headers={"User-Agent": "a360", "Accept-Encoding": "identity"},
@@ -222,6 +226,12 @@ class RegistryClient:
             yield
         except (httpx.HTTPError, httpx.InvalidURL) as problem:
             raise no_answer(self._error, self.host, problem) from problem
+
+
+def _transport(address: httpx.URL, hosts: Hosts | None) -> httpx.BaseTransport | None:
+    if hosts is None or is_proxied(address.scheme, address.host):
+        return None
+    return GuardedTransport(hosts)
 
 
 class _Part:

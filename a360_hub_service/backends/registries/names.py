@@ -62,6 +62,12 @@ def check_repository(name: str) -> None:
         )
 
 
+def split_port(host: str) -> tuple[str, int]:
+    """Return the name and the port of a registry; without one it is that of HTTPS."""
+    name, colon, port = host.rpartition(":")
+    return (name, int(port)) if colon and port.isdigit() and not host.endswith("]") else (host, 443)
+
+
 def is_loopback(host: str) -> bool:
     """Is this host (with a port or without) the machine itself?"""
     name = re.sub(r":[0-9]+$", "", host) if host.startswith("[") or host.count(":") < 2 else host

@@ -1,18 +1,37 @@
 """The registry that images of models are pushed to, as the operator configures it."""
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from traitlets import Callable, Float, Int, TraitError, Unicode, validate
+from traitlets import Callable, Float, Instance, Int, List, TraitError, Unicode, validate
 from traitlets.config import LoggingConfigurable
 
 from a360_hub_service.backends.base import BackendError, Health
+from a360_hub_service.backends.hosts import ANY, Hosts, is_proxied
 from a360_hub_service.backends.registries.client import RegistryClient
 from a360_hub_service.backends.registries.login import Login
-from a360_hub_service.backends.registries.names import ImageName, check_repository, is_loopback
+from a360_hub_service.backends.registries.names import (
+    ImageName,
+    check_repository,
+    is_loopback,
+    split_port,
+)
 
 _DOCKER_HUB = "docker.io"
+_WELL_KNOWN = [
+    "docker.io",
+    "gcr.io",
+    "ghcr.io",
+    "mcr.microsoft.com",
+    "nvcr.io",
+    "public.ecr.aws",
+    "quay.io",
+    "registry.access.redhat.com",
+    "registry.gitlab.com",
+    "registry.k8s.io",
+]
 # Names of repositories have 255 characters at most, and that of an endpoint follows the prefix.
 _LONGEST_PREFIX = 200
 
@@ -29,6 +48,20 @@ class Registry(LoggingConfigurable):
     ).tag(config=True)
     read_login = Callable(
         None, allow_none=True, help="Returns the login of a credential; from the application."
+    )
+    read_holding = Callable(
+        None, allow_none=True, help="Returns the registry of an image of a package; from the application."
+    )
+    base_hosts = List(
+        Unicode(),
+        _WELL_KNOWN,
+        help="Registries of base images that forms name, beside the platform's own: host, host:port, "
+        "*.example.org, or * for every public one. Only one that is named may have a private address.",
+    ).tag(config=True)
+    platform = Instance(
+        "a360_hub_service.backends.registries.registry.Registry",
+        allow_none=True,
+        help="The platform's own registry, where this is another one: base images may be there.",
     )
     username = Unicode("", help="User name; empty: the registry asks for none.").tag(config=True)
     password = Unicode("", help="Password or access token.").tag(config=True)
@@ -105,16 +138,49 @@ class Registry(LoggingConfigurable):
                 hint="Correct c.Registry.password_file.",
             ) from error
 
-    def client(self, error: type[BackendError], host: str = "", timeout: float = 0.0) -> RegistryClient:
+    def prepare(self, repository: str) -> str:
+        """See that images can be pushed to a repository; what was done for it. Raises `BackendError`."""
+        return ""
+
+    def holding(self, reference: str) -> "Registry":
+        """Return the registry that an image of a package was pushed to: this one, or one of a credential.
+
+        Raises `BackendError`.
+        """
+        found = self.read_holding(reference) if self.read_holding is not None else None
+        assert found is None or isinstance(found, Registry)
+        return found or self
+
+    def check_base_host(self, host: str, *, resolve: bool) -> None:
+        """Raise `HostRefusedError` unless base images that forms name may come from `host`.
+
+        With `resolve` its addresses are looked at as well, for engines that connect there by themselves.
+        """
+        if host in (self.host, self.platform.host if self.platform else ""):
+            return
+        hosts, (name, port) = Hosts(tuple(self.base_hosts)), split_port(host)
+        hosts.check(name, port)
+        if resolve and not is_proxied("https", name):
+            with contextlib.suppress(OSError):
+                hosts.addresses(name, port)
+
+    def client(
+        self, error: type[BackendError], host: str = "", timeout: float = 0.0, *, trusted: bool = True
+    ) -> RegistryClient:
         """Return a client, of the registry at `host` if one is given: a base image may be anywhere.
 
-        No other registry than the configured one gets to know the login. Raises `error`.
+        No other registry than the configured ones gets to know a login. One that is not `trusted`, of which a
+        user said the name, leads to no private address unless `base_hosts` name it. Raises `error`.
         """
         timeout = timeout or self.timeout
+        platform: Registry | None = self.platform
+        if platform and platform.configured and host == platform.host != self.host:
+            return platform.client(error, timeout=timeout)
         if host and host != self.host:
             address = f"{'http' if is_loopback(host) else 'https'}://{host}"
             address = "https://registry-1.docker.io" if host == _DOCKER_HUB else address
-            return RegistryClient(address, error, timeout=timeout)
+            allowed = None if trusted else Hosts((*self.base_hosts, ANY))
+            return RegistryClient(address, error, timeout=timeout, hosts=allowed)
         try:
             login = self.login()
         except BackendError as problem:

@@ -52,13 +52,15 @@ class EngineImages:
             with Path(package.reference).open("rb") as file:
                 client.images.load(file)
         else:
-            self._pull(client, _pinned(package))
+            self._pull(client, package)
 
-    def _pull(self, client: docker.DockerClient, name: ImageName) -> None:
+    def _pull(self, client: docker.DockerClient, package: BuiltPackage) -> None:
+        name = _pinned(package)
         self._log(f"Pulling {name}.")
-        # Only the platform's own registry gets to know who the platform is.
+        # Only the registry it was pushed to gets to know who the platform is there.
         try:
-            login = self._registry.login() if name.registry == self._registry.host else None
+            registry = self._registry.holding(package.reference)
+            login = registry.login() if name.registry == registry.host else None
         except BackendError as error:
             raise TargetError(error.message, hint=error.hint) from error
         account = {"username": login.username, "password": login.password} if login else None

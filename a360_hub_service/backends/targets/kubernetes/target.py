@@ -367,12 +367,11 @@ class KubernetesTarget(KubernetesSettings):
         return f"{found.registry}/{found.repository}@{package.digest}"
 
     def _pull_secret(self, objects: Objects, spec: EndpointSpec) -> str:
-        """Prepare the login for the nodes, for the platform's own registry only; return its name."""
+        """Prepare the nodes' login at the registry the image was pushed to; return its name."""
         host = image_names.parse(spec.package.reference).registry
-        if host != self.registry.host:
-            return ""
         try:
-            login = self.registry.login()
+            registry = self.registry.holding(spec.package.reference)
+            login = registry.login() if host == registry.host else None
         except BackendError as error:
             raise TargetError(error.message, hint=error.hint) from error
         if login is None:
