@@ -173,7 +173,13 @@ def test_a_waiver_counts_for_its_package_until_its_day_or_until_it_is_taken_back
 
 
 @pytest.mark.row("F286", "F287")
-def test_the_bill_of_materials_names_all_that_a_package_holds(delivery: Delivery) -> None:
+def test_the_bill_of_materials_names_all_that_a_package_holds(
+    running: ServiceProcess, tmp_path: Path, place: Path
+) -> None:
+    write_osv(place)
+    delivery = Delivery(running, tmp_path).approve()
+    job = delivery.package()
+    assert job["status"] == "succeeded", job["error"]
     with delivery.service.client("engineer") as client:
         answer = client.get(f"/packages/{newest(delivery)['id']}/sbom")
     assert answer.headers["Content-Type"] == "application/vnd.cyclonedx+json; version=1.6"
