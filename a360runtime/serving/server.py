@@ -47,6 +47,8 @@ def serve(folder: Path, host: str, port: int) -> None:
         log_access=False,
         **options,
     )
+    # It warns of the threads, most of which only wait.
+    logging.getLogger("_granian").addFilter(lambda record: "Python threads" not in record.getMessage())
     server.flag = flag
     server.stop_delay = float(os.environ.get("A360_STOP_DELAY", "0"))
     server.serve(target_loader=_loader(folder, wrapper, flag), wrap_loader=False)

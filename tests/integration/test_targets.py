@@ -103,7 +103,7 @@ def test_an_endpoint_is_published_called_and_withdrawn(place: Place) -> None:
     assert call(status.url, key="wrong").status_code == 401
     assert requests.get(f"{status.url}healthz", timeout=5).status_code == 404
     assert call(f"http://127.0.0.1:{place.port}/other/").status_code == 404
-    assert "access time=" in target.logs(SLUG)
+    eventually(lambda: "access time=" in target.logs(SLUG))  # lines are written a moment's worth at a time
     target.remove(SLUG, print)
     target.remove(SLUG, print)
     assert target.status(SLUG).status == "absent"
@@ -142,8 +142,7 @@ def test_calls_are_spread_over_the_replicas(place: Place) -> None:
         assert call(status.url).ok
     ports = {item.address for item in status.items}
     assert len(ports) == 2
-    logs = target.logs(SLUG, 1000)
-    assert logs.count("status=200") == 20
+    eventually(lambda: target.logs(SLUG, 1000).count("status=200") == 20)
 
 
 def kill_replica(status: EndpointStatus, kind: str) -> None:
