@@ -74,6 +74,8 @@ BEYOND_SCHEMA: dict[str, dict[str, str]] = {
         "inputs.test_repository": "is below the base address",
         "inputs.private_key_passphrase": "opens the private key",
         "inputs.service_account": "is a key file",
+        "inputs.kubeconfig": "is a kubeconfig that asks for nothing it may not have",
+        **{f"inputs.{name}": "is needed by some ways of calls" for name in ("host", "gateway_ref")},
         **{
             f"inputs.{name}": "exclude each other, and one is needed"
             for name in ("password", "access_token", "oauth_token")
@@ -124,9 +126,10 @@ BEYOND_SCHEMA: dict[str, dict[str, str]] = {
     "POST /models/{model_id}/publish": {
         "cpu_request": "is at most cpu_limit",
         "memory_request": "is at most memory_limit",
-        "target": "names one of the operator's targets",
         "credential": "names a broker's, for a target that needs one",
         "replicas": "is 1 at a broker",
+        "max_replicas": "is at least replicas, and of a target that scales",
+        "target": "names one of the operator's targets, or of the caller's deployment targets",
     },
     "POST /waivers": {"until": "is a day within a year"},
 }
@@ -248,7 +251,7 @@ def tags(*names: str) -> list[str]:
                 *("--exclude-operation-id", "create_credential"),
             ],
         ),
-        # Its body is one of eight forms: to cover each field of each takes as long as all the rest.
+        # Its body is one of nine forms: to cover each field of each takes as long as all the rest.
         (
             "admin",
             ["--phases", "fuzzing", "--max-examples", "20", "--include-operation-id", "create_credential"],

@@ -176,7 +176,7 @@ def test_a_waiver_counts_for_its_package_until_its_day_or_until_it_is_taken_back
 def test_the_bill_of_materials_names_all_that_a_package_holds(
     running: ServiceProcess, tmp_path: Path, place: Path
 ) -> None:
-    write_osv(place)
+    write_osv(place, record("GHSA-5", "django"))
     delivery = Delivery(running, tmp_path).approve()
     job = delivery.package()
     assert job["status"] == "succeeded", job["error"]
