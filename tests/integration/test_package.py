@@ -128,7 +128,7 @@ def test_a_failure_says_why_and_can_be_tried_again(
 @pytest.mark.parametrize(
     ("change", "field"),
     [
-        ({"wrapper": "mqtt"}, "wrapper"),
+        ({"wrapper": "mqtt", "respond_topic": "out"}, "listen_topic"),
         ({"wrapper": "django"}, "wrapper"),
         ({"listen_topic": "in"}, "listen_topic"),
         ({"repository": "https://example.org/model"}, "repository"),
@@ -334,7 +334,7 @@ def test_builders_and_targets_say_whether_they_work(running: ServiceProcess) -> 
         builders = {each["name"]: each for each in ok(client.get("/builders"))["items"]}
         targets = {each["name"]: each for each in ok(client.get("/targets"))["items"]}
     assert set(builders) == {"bundle", "docker", "oci"}
-    assert set(targets) == {"process", "docker"}
+    assert set(targets) == {"process", "docker", "clearblade"}
     assert builders["bundle"]["available"]
     assert targets["process"]["available"]
     assert all(each["available"] or each["reason"] for each in (*builders.values(), *targets.values()))
