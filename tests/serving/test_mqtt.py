@@ -206,6 +206,12 @@ def test_requests_wait_for_a_wrapper_that_is_away(broker: Mosquitto, tmp_path: P
         requester.ask("meanwhile")
         wrapper.start()
         assert requester.answer("meanwhile")["prediction"] == 8.0
+        wrapper.stop()
+        (wrapper.state / "journal.sqlite").unlink()
+        wrapper.start()
+        eventually(lambda: "its journal is lost: answers may come twice" in wrapper.log)
+        requester.ask("after")
+        assert requester.answer("after")["prediction"] == 8.0
 
 
 def test_a_stop_brings_answers_out_first(broker: Mosquitto, tmp_path: Path) -> None:

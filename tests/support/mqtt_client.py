@@ -194,7 +194,7 @@ class Requester:
         correlation = getattr(message.properties, "CorrelationData", None)
         name = correlation.decode() if correlation is not None else document.get("correlation_id")
         if message.dup and self._packets.get(name) == message.mid:
-            # A broker that was restarted may hand over again what it had handed over: no second answer.
+            # Handed over again by a broker that was restarted, and marked as such: no second answer.
             return
         self._packets[name] = message.mid
         self.answers[name] += 1

@@ -237,6 +237,15 @@ class Connection:
         with _QUIETLY:
             self._client.ack(packet, 1)
 
+    def wait(self) -> None:
+        """Return when the connection has ended, however that came about."""
+        while not self.closed.wait(1.0):
+            thread = self._client._thread
+            if thread is None or not thread.is_alive():
+                # What a broker sent made paho give up without a word.
+                self._emit(Lost(f"The connection to {self._broker.address} ended in an error."))
+                return
+
     def close(self) -> None:
         """End the connection; the broker keeps the session."""
         with _QUIETLY:

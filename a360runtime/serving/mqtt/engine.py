@@ -6,7 +6,6 @@ that neither a restart of the broker nor the end of this process at any moment m
 the first. What cannot be known is reported: in the log, and counted in the health file.
 """
 
-import hashlib
 import itertools
 import logging
 import queue
@@ -20,6 +19,7 @@ from typing import Any
 from a360runtime.serving.mqtt import connection as c
 from a360runtime.serving.mqtt.answering import Answerer, Request
 from a360runtime.serving.mqtt.health import write_health
+from a360runtime.serving.mqtt.identity import digest_of, identity_of, short
 from a360runtime.serving.mqtt.journal import NEW, STORED, Journal, Outgoing
 from a360runtime.serving.mqtt.settings import Settings
 from a360runtime.serving.mqtt.topics import why_no_pair, why_no_topic
@@ -30,18 +30,23 @@ BATCH_SECONDS = 0.05
 """How long requests are gathered at most before what they need is written down together."""
 HEARTBEAT_SECONDS = 5.0
 
+_EARLIER = -1
+"""Stamp of acknowledgements by an earlier process."""
 _REFUSED = "refused"
 _LISTEN, _SESSION = "listen_topic", "session"
 
 
 @dataclass
 class _Request:
-    """A request the broker may send again. `on` is the connection it came by last."""
+    """A request the broker may send again.
+
+    `on` is the connection it came by last, `acknowledged` the stamp of our acknowledgement, 0 before that.
+    """
 
     digest: bytes
     on: object
     answered: bool = False
-    acknowledged: bool = False
+    acknowledged: int = 0
 
 
 class Engine:
@@ -65,7 +70,7 @@ class Engine:
         self._answers = {each.mid: each for each in journal.outgoing()}
         self._waiting: deque[int] = deque()
         self._flying: dict[int, int] = {}
-        self._requests = {packet: _Request(digest, None, True, True) for packet, digest in self._known()}
+        self._requests = {packet: _Request(digest, None, True, _EARLIER) for packet, digest in self._known()}
         for each in self._answers.values():
             if each.packet is not None:
                 self._requests[each.packet] = _Request(each.digest, None)
@@ -156,6 +161,9 @@ class Engine:
         self._flying.clear()
         if not event.resumed:
             self._begin_session()
+        elif self._journal.fact(_SESSION) != self._session:
+            self._counts["lost_journals"] += 1
+            logger.warning("The broker knows this session, but its journal is lost: answers may come twice.")
         self._journal.remember(_SESSION, self._session)
         for mid, answer in self._answers.items():
             if answer.state == STORED and self._qos == 2:
@@ -187,7 +195,7 @@ class Engine:
     def _doubt(self, answer: Outgoing) -> None:
         self._counts["in_doubt"] += 1
         logger.warning(
-            "in doubt: the answer to %s is sent again, and may arrive twice.", _named(answer.digest)
+            "in doubt: the answer to %s is sent again, and may arrive twice.", short(answer.digest)
         )
 
     def _listen(self, connection: c.Connection) -> None:
@@ -217,7 +225,7 @@ class Engine:
     # Requests.
 
     def _on_received(self, event: c.Received) -> None:
-        digest = _digest(event)
+        digest = digest_of(event)
         if event.packet:
             if self._is_known(event, digest):
                 return
@@ -228,7 +236,7 @@ class Engine:
             self._leave("retained", event)
             return
         request = self._answerer.read(event.payload)
-        identity = _identity(event, digest, request)
+        identity = identity_of(event, digest, request)
         if identity and self._was_answered(identity):
             self._leave("duplicates", event)
             return
@@ -242,7 +250,7 @@ class Engine:
         if known.acknowledged and (known.on is event.connection or not event.repeated):
             # The broker has our acknowledgement, and the identifier stands for another request now.
             return False
-        known.on, known.acknowledged = event.connection, False
+        known.on, known.acknowledged = event.connection, 0
         self._expect(event)
         self._counts["redelivered"] += 1
         return True
@@ -258,7 +266,7 @@ class Engine:
     def _leave(self, why: str, event: c.Received) -> None:
         """Acknowledge a request without an answer."""
         self._counts[why] += 1
-        logger.warning("not answered (%s): the request %s.", why, _named(_digest(event)))
+        logger.warning("not answered (%s): the request %s.", why, short(digest_of(event)))
         if event.packet:
             self._requests[event.packet].answered = True
 
@@ -269,7 +277,7 @@ class Engine:
         at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         seconds = time.perf_counter() - began
         logger.info(
-            "access time=%s status=%d seconds=%.6f request=%s", at, made.status, seconds, _named(digest)
+            "access time=%s status=%d seconds=%.6f request=%s", at, made.status, seconds, short(digest)
         )
         answer = Outgoing(
             mid=self._journal.next_mid(iter(self._answers)),
@@ -334,7 +342,7 @@ class Engine:
             self._counts["undeliverable"] += 1
             logger.error(
                 "undeliverable: the broker refuses the answer to %s on %s (%s).",
-                *(_named(answer.digest), answer.topic, why_not),
+                *(short(answer.digest), answer.topic, why_not),
             )
         del self._answers[answer.mid]
         self._flying.pop(answer.mid, None)
@@ -353,17 +361,18 @@ class Engine:
                 return
             packet = self._order.popleft()
             if request is not None and not request.acknowledged and request.on is connection:
-                request.acknowledged = True
+                request.acknowledged = next(self._stamps)
                 connection.acknowledge(packet)
-                self._unconfirmed.append((next(self._stamps), packet))
+                self._unconfirmed.append((request.acknowledged, packet))
 
     def _confirm(self, mid: int) -> None:
         """The broker has read all we sent before this answer: what that acknowledged does not come again."""
         stamp = self._flying.get(mid, 0)
         while self._unconfirmed and self._unconfirmed[0][0] < stamp:
-            packet = self._unconfirmed.popleft()[1]
+            acknowledged, packet = self._unconfirmed.popleft()
             request = self._requests.get(packet)
-            if request is not None and request.acknowledged:
+            # The identifier may stand for another request by now.
+            if request is not None and request.acknowledged == acknowledged:
                 del self._requests[packet]
                 self._journal.forget_packet(packet)
 
@@ -385,22 +394,3 @@ class Engine:
         self._journal.forget_seen(self._settings.duplicate_seconds)
         counts: dict[str, Any] = dict(self._counts) | {"waiting": len(self._answers)}
         write_health(self._settings.state, {"state": self._state, "message": self._message, "counts": counts})
-
-
-def _digest(event: c.Received) -> bytes:
-    parts = (event.topic.encode(), event.respond_topic.encode(), event.correlation or b"", event.payload)
-    total = hashlib.sha256()
-    for part in parts:
-        total.update(len(part).to_bytes(8, "big") + part)
-    return total.digest()
-
-
-def _identity(event: c.Received, digest: bytes, request: Request) -> bytes | None:
-    """Return what tells this request from all others, however often it comes; None if nothing does."""
-    if event.correlation is None and request.correlation is None:
-        return None
-    return hashlib.sha256(b"correlated" + digest).digest()
-
-
-def _named(digest: bytes) -> str:
-    return digest.hex()[:16]

@@ -46,7 +46,7 @@ class Keeper:
             try:
                 connection.open()
                 attempt = 0
-                connection.closed.wait()
+                connection.wait()
                 connection.close()
             except NotConnected as error:
                 self._engine.events.put(Lost(str(error)))
