@@ -4,8 +4,10 @@ from functools import partial
 
 from ..policy import Action as A
 from . import accounts as a
-from . import delivery as d
 from . import jobs as j
+from . import offered as o
+from . import packages as p
+from . import publishing as d
 from .routing import Page, PageQuery, Route
 
 _packages = partial(Route, tag="Packages")
@@ -15,22 +17,22 @@ DELIVERY = [
     _packages(
         "POST",
         "/models/{model_id}/package",
-        d.package_model,
+        p.package_model,
         A.MODEL_PACKAGE,
         j.JobView,
-        body=d.PackageForm,
+        body=p.PackageForm,
         status=202,
         fresh=True,
     ),
     _packages(
         "GET",
         "/models/{model_id}/packages",
-        d.list_packages,
+        p.list_packages,
         A.MODEL_VIEW,
-        Page[d.PackageView],
+        Page[p.PackageView],
         query=PageQuery,
     ),
-    _packages("GET", "/packages/{package_id}", d.get_package, A.MODEL_VIEW, d.PackageView),
+    _packages("GET", "/packages/{package_id}", p.get_package, A.MODEL_VIEW, p.PackageView),
     _packages("GET", "/registries", a.list_registries, A.PROJECTS_LIST, Page[a.RegistryView]),
     _packages(
         "GET",
@@ -39,7 +41,7 @@ DELIVERY = [
         A.PROJECTS_LIST,
         Page[a.RepositoryAccountView],
     ),
-    _packages("GET", "/builders", d.list_builders, A.PROJECTS_LIST, Page[d.BackendView]),
+    _packages("GET", "/builders", o.list_builders, A.PROJECTS_LIST, Page[o.BackendView]),
     _endpoints(
         "POST",
         "/models/{model_id}/publish",
@@ -80,8 +82,8 @@ DELIVERY = [
         status=204,
         fresh=True,
     ),
-    _endpoints("GET", "/targets", d.list_targets, A.PROJECTS_LIST, Page[d.BackendView]),
-    _endpoints("GET", "/brokers", d.list_brokers, A.PROJECTS_LIST, Page[d.BrokerView], query=PageQuery),
+    _endpoints("GET", "/targets", o.list_targets, A.PROJECTS_LIST, Page[o.BackendView]),
+    _endpoints("GET", "/brokers", o.list_brokers, A.PROJECTS_LIST, Page[o.BrokerView], query=PageQuery),
 ]
 
 _jobs = partial(Route, tag="Jobs")

@@ -8,7 +8,7 @@ import pytest
 from cryptography.fernet import Fernet
 from sqlalchemy import event
 
-from a360_hub_service.api import delivery, projects
+from a360_hub_service.api import packages, projects, publishing
 from a360_hub_service.api.routing import Call, Page, PageQuery
 from a360_hub_service.app import A360HubService
 from a360_hub_service.entities import (
@@ -84,7 +84,7 @@ def statements(
     return len(seen), page
 
 
-@pytest.mark.parametrize("handler", [projects.list_projects, delivery.list_endpoints])
+@pytest.mark.parametrize("handler", [projects.list_projects, publishing.list_endpoints])
 def test_many_rows_take_as_many_statements_as_one(
     context: Context, handler: Callable[[Call], Page[Any]]
 ) -> None:
@@ -100,6 +100,6 @@ def test_many_rows_take_as_many_statements_as_one(
 
 def test_packages_tell_of_their_newest_job_in_one_statement_for_all(context: Context) -> None:
     add_project(context, 0)
-    count, page = statements(context, delivery.list_packages, Model)
+    count, page = statements(context, packages.list_packages, Model)
     assert [item.error for item in page.items] == ["second", "second"]
     assert count == 2
