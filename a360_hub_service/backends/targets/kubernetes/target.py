@@ -1,6 +1,7 @@
 """Endpoints as Deployments of a Kubernetes cluster."""
 
 import json
+import os
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -223,6 +224,8 @@ class KubernetesTarget(KubernetesSettings):
 
     def slugs(self) -> list[str]:
         """Return the slugs of the endpoints of this target."""
+        if not self._has_place():
+            return []
         cluster, _ = self.open()
         found = cluster.list("Deployment", labelSelector=names.selector_text(self.platform))
         return sorted({str(each["metadata"]["labels"][names.SLUG]) for each in found})
@@ -249,20 +252,28 @@ class KubernetesTarget(KubernetesSettings):
 
     def restore(self, log: Log) -> None:
         """Open the gateway again for what runs; the cluster itself restores nothing of ours."""
+        if not self._has_place():
+            return
         try:
             cluster, exposure = self.open()
-            found = cluster.list("Service", labelSelector=names.selector_text(self.platform))
+            slugs = self.slugs()
         except TargetError as error:
-            # Whoever has no cluster has nothing to restore there.
-            if self.account or self.kubeconfig:
-                log(f"the cluster cannot be asked what runs: {error}")
+            log(f"the cluster cannot be asked what runs: {error}")
             return
-        for service in found:
-            slug = str(service["metadata"]["labels"][names.SLUG])
-            try:
-                exposure.open(self.gateway, slug, service, log)
-            except TargetError as error:
-                log(f"{slug} could not be put back on the gateway: {error}")
+        for slug in slugs:
+            # A withdrawal at the same time must not find its route again.
+            with one_at_a_time(f"{self.platform} {slug}"):
+                try:
+                    for service in cluster.list(
+                        "Service", labelSelector=names.selector_text(self.platform, slug)
+                    ):
+                        exposure.open(self.gateway, slug, service, log)
+                except TargetError as error:
+                    log(f"{slug} could not be put back on the gateway: {error}")
+
+    def _has_place(self) -> bool:
+        """Is a cluster configured, or the service in one? Whoever has none has nothing to restore there."""
+        return bool(self.account or self.kubeconfig or os.environ.get("KUBERNETES_SERVICE_HOST"))
 
     # How.
 
