@@ -25,7 +25,7 @@ AIM = 1.2
 
 
 def measure(
-    side: Side, folder: Path, rounds: int, seconds: float
+    side: Side, folder: Path, rounds: int, seconds: int
 ) -> list[tuple[load.Load, load.Load, float]]:
     """Return, of each round, what right keys saw alone and beside the flood, and the flood's rate."""
     right = load.write_script(folder / "right.lua", side.body, endpoints.KEY)
@@ -51,7 +51,7 @@ def main() -> None:
     """Print rates and ratios."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=2)
+    parser.add_argument("--seconds", type=int, default=2)
     options = parser.parse_args()
     load.wrk_program()
     with tempfile.TemporaryDirectory(prefix="a360-bench-") as name:

@@ -14,6 +14,7 @@ _UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0}
 class Load:
     """What one run of wrk saw; latencies in seconds."""
 
+    calls: int
     requests_per_second: float
     p50: float
     p99: float
@@ -43,13 +44,13 @@ def write_script(path: Path, body: object, key: str, delay_ms: int = 0) -> Path:
     return path
 
 
-def run(url: str, script: Path, connections: int, seconds: float) -> Load:
+def run(url: str, script: Path, connections: int, seconds: int) -> Load:
     """Call as fast as the connections allow for some seconds."""
     command = [
         wrk_program(),
         "-t1",
         f"-c{connections}",
-        f"-d{seconds:g}s",
+        f"-d{seconds}s",
         "--latency",
         "-s",
         str(script),
@@ -60,9 +61,9 @@ def run(url: str, script: Path, connections: int, seconds: float) -> Load:
     socket = re.search(r"connect (\d+), read (\d+), write (\d+), timeout (\d+)", text)
     failed = int(other[1]) if other else 0
     failed += sum(map(int, socket.groups())) if socket else 0
-    return Load(
-        float(_found(r"Requests/sec:\s+([\d.]+)", text)), _latency(50, text), _latency(99, text), failed
-    )
+    rate = float(_found(r"Requests/sec:\s+([\d.]+)", text))
+    calls = int(_found(r"(\d+) requests in", text))
+    return Load(calls, rate, _latency(50, text), _latency(99, text), failed)
 
 
 def _latency(percent: int, text: str) -> float:

@@ -63,8 +63,16 @@ class Side:
 
     def memory(self) -> int:
         """Bytes of memory its processes take now."""
+        return sum(each.memory_info().rss for each in self._processes())
+
+    def cpu_seconds(self) -> float:
+        """Seconds of processor time its processes have taken so far."""
+        times = [each.cpu_times() for each in self._processes()]
+        return sum(each.user + each.system for each in times)
+
+    def _processes(self) -> list[psutil.Process]:
         main = psutil.Process(self._process.pid)
-        return sum(each.memory_info().rss for each in [main, *main.children(recursive=True)])
+        return [main, *main.children(recursive=True)]
 
     def stop(self) -> None:
         """End it, and all it started."""
