@@ -278,6 +278,12 @@ def test_an_ingress_of_the_cluster_lets_calls_in(
         # Nothing else of the pods is seen from outside.
         for path in ("/", "/healthz", f"/{SLUG}/healthz", "/metrics"):
             assert answer(path).status_code == 404
+        # What the cluster does not have is named, and the Ingress stays.
+        target.expose, target.gateway_ref = "http_route", "edge/public"
+        if not cluster.knows("httproutes.gateway.networking.k8s.io"):
+            with pytest.raises(TargetError, match="The cluster takes no HTTPRoute") as caught:
+                publish(target, pushed)
+            assert "Gateway API" in caught.value.hint
         # Back to the platform's gateway: the Ingress goes.
         target.expose = "gateway"
         assert call(publish(target, pushed, cpu_limit=0.6).url).ok

@@ -118,6 +118,11 @@ def delete(*things: str) -> None:
     subprocess.run(command, capture_output=True, check=False)
 
 
+def knows(crd: str) -> bool:
+    """Does the cluster know this kind of objects?"""
+    return "error" not in kubectl("get", "crd", crd)
+
+
 def server_of_tests() -> tuple[str, str]:
     """Return address and authority (PEM) of the cluster of tests."""
     found = yaml.safe_load(kubeconfig_of_tests().read_text())["clusters"][0]["cluster"]

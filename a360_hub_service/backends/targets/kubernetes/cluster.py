@@ -112,7 +112,15 @@ class Cluster:
         metadata = manifest["metadata"]
         path = _path(manifest["kind"], metadata.get("namespace", ""), metadata["name"])
         query = urlencode({"fieldManager": names.MANAGER, "force": "true"})
-        return self._send("PATCH", f"{path}?{query}", manifest, "application/apply-patch+yaml")
+        try:
+            return self._send("PATCH", f"{path}?{query}", manifest, "application/apply-patch+yaml")
+        except Missing as error:
+            hint = "Try again."
+            if manifest["kind"] == "HTTPRoute":
+                hint = "Let the Gateway API be installed in the cluster, or choose another way for calls."
+            raise TargetError(
+                f"The cluster takes no {manifest['kind']}: {error.message}.", hint=hint
+            ) from error
 
     def create(self, manifest: Manifest) -> Manifest:
         """Make an object that is none of a name, such as a question."""
