@@ -1,8 +1,8 @@
 """Endpoints as Deployments of a Kubernetes cluster."""
 
 import json
-import os
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
