@@ -298,6 +298,9 @@ def test_what_the_page_says_from_the_first_run_to_a_call(
             repository = make_repository(tmp_path / "code")
             refused = f"%a360 package --git {repository} --script other.py --wait"
             assert "no file other.py" in shell.refused(refused)
+            said = shell.refused(f"{refused} --wrapper mqtt --listen-topic ask/+ --respond-topic ask/me")
+            assert "respond_topic" in said
+            assert "answers would be answered without end" in said
             shell.run(f"repository = {repository!r}")
             shell.run(deliver)
             said = shell.said()
