@@ -13,6 +13,7 @@ from ..errors import Conflict, FieldError, Invalid, Unavailable
 from ..jobs.work import Failure, JobKind, Step, Work
 from ..lifecycle import Command, State, next_state
 from . import brokers, deployment_targets, jobs, keys, scanning
+from .builders import builder_of
 from .context import Actor, Context
 from .endpoints import (
     RUNNING,
@@ -236,8 +237,8 @@ def _prepare(work: Work) -> None:
             f"Nothing can be published on “{target.name}” now. {health.reason}",
             hint="Choose another target, or ask the operator.",
         )
-    builder = work.context.builders.get(built.builder)
-    if builder is not None and builder.find(package.id, slug) is None:
+    offered = built.builder in work.context.builders
+    if offered and builder_of(work.context, package).find(package.id, slug) is None:
         raise Conflict("The package is not there any more.", hint="Package the model again.")
 
 

@@ -81,7 +81,7 @@ def test_packaging_is_cancelled(where: str, tmp_path: Path) -> None:
         # What resolves looks at this index, and into no cache.
         index = {"UV_DEFAULT_INDEX": f"http://127.0.0.1:{port}/simple", "UV_NO_CACHE": "1"}
         options: dict[str, Any] = {"env": index, "shared_cache": False} if where == "resolving" else {}
-        config = "c.GitSource.allow_http_urls = True\n"
+        config = "c.GitSource.allow_http_urls = True\nc.GitSource.allowed_hosts = ['127.0.0.1']\n"
         with delivery_service(tmp_path / "home", config, **options) as service:
             files = {"predict.py": NAP if where == "validating" else SCRIPT, "requirements.txt": "numpy\n"}
             delivery = Delivery(service, tmp_path / "git", files).approve()

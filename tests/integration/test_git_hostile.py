@@ -137,11 +137,11 @@ def test_a_name_that_is_no_text_and_a_path_without_end(served: Path, tmp_path: P
     bare = empty_repository(served, "deep.git")
     below = write_object(bare, b"x")
     mode = FILE
-    for _ in range(600):
-        content = f"{mode} d".encode() + b"\0" + bytes.fromhex(below)
+    for _ in range(6):
+        content = f"{mode} {'d' * 200}".encode() + b"\0" + bytes.fromhex(below)
         below, mode = git(bare, "hash-object", "-t", "tree", "-w", "--stdin", content=content), FOLDER
     publish_tree(served, "deep.git", [(mode, below, "d")])
-    assert "A path in the repository is too long: d/d/d/" in refusal(f"file://{served}/deep.git", tmp_path)
+    assert "A path in the repository is too long: d/ddd" in refusal(f"file://{served}/deep.git", tmp_path)
 
 
 def test_the_same_name_twice(served: Path, tmp_path: Path) -> None:
@@ -173,16 +173,16 @@ def test_the_size_is_limited_while_it_is_fetched(
     served: Path, server: GitServer, tmp_path: Path, kind: str
 ) -> None:
     """Of noise, which is as large on the way; of zeros, which unfold when they are there."""
-    content = os.urandom(8_000_000) if kind == "noise" else bytes(8_000_000)
+    content = os.urandom(3_000_000) if kind == "noise" else bytes(3_000_000)
     (tmp_path / "work" / "data").write_bytes(content)
     publish(served, "large.git", tmp_path / "work")
-    said = refusal(f"{server.url}/large.git", tmp_path, max_bytes=2_000_000)
-    assert said == "The repository is larger than 2 MB."
+    said = refusal(f"{server.url}/large.git", tmp_path, max_bytes=1_000_000)
+    assert said == "The repository is larger than 1 MB."
 
 
 def test_a_large_history_is_not_fetched(served: Path, server: GitServer, tmp_path: Path) -> None:
     work = tmp_path / "work"
-    (work / "data").write_bytes(os.urandom(8_000_000))
+    (work / "data").write_bytes(os.urandom(3_000_000))
     git(work, "add", "-A")
     git(work, "commit", "-q", "-m", "Large")
     (work / "data").unlink()
@@ -209,7 +209,8 @@ def test_two_gigabytes_of_history_are_not_fetched(served: Path, server: GitServe
         parts.append(b"\n" + change.encode())
     parts.append(b"commit refs/heads/main\ncommitter T <t@example.org> 99 +0000\ndata 1\nx\nD data\n")
     parts.append(b"M 100644 inline predict.py\ndata 2\nx\n\n")
-    git(bare, "-c", "core.compression=0", "fast-import", "--quiet", content=b"".join(parts))
+    settings = ("-c", "core.compression=0", "-c", "fastimport.unpackLimit=1")
+    git(bare, *settings, "fast-import", "--quiet", "--big-file-threshold=1m", content=b"".join(parts))
     del parts
     assert sum(path.stat().st_size for path in bare.rglob("*.pack")) > 1_990_000_000
     source(max_bytes=2_000_000, timeout=20.0).fetch(f"{server.url}/huge.git", "", tmp_path / "tree", print)

@@ -280,6 +280,7 @@ class OciBuilder(Assembler):
         config = client.document(name.repository, Descriptor.read(manifest["config"]))
         return Image(config, found[0], tuple(map(Descriptor.read, manifest["layers"])))
 
+    @tidied
     def inspect(self, package_id: str, slug: str, work: Path) -> Subject:
         """Return what the image holds; of a registry only layers are downloaded that are not known here."""
         archive, known = self._folder(package_id) / _ARCHIVE, Path(self.home, "cache", "stock")
