@@ -36,6 +36,7 @@ class KeyRing:
         self._keys: dict[bytes, _Key] = {}
         self._used: dict[str, float] = {}
         self._lock = threading.Lock()
+        self._look()
 
     def accepts(self, key: str | None) -> bool:
         """Is this one of the keys that are valid now? Remembers when, for :meth:`last_used`."""
@@ -46,9 +47,10 @@ class KeyRing:
         digest = hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
         now = time.time()
         known = self._keys.get(digest)
-        if now - self._looked > (LOOK_SECONDS if known else MISS_SECONDS):
-            self._looked = now
-            self._refresh()
+        if known is None or now - self._looked > LOOK_SECONDS:
+            if now - self._looked > MISS_SECONDS:
+                self._look()
+            # Another thread may have looked since.
             known = self._keys.get(digest)
         if known is None or now >= known.expires:
             return False
@@ -60,6 +62,15 @@ class KeyRing:
         present = {known.id for known in self._keys.values()}
         return {key: at for key, at in self._used.copy().items() if key in present}
 
+    def _look(self) -> None:
+        """Read the file if it changed. Who comes meanwhile waits: the keys are those of after the look."""
+        begun = time.time()
+        with self._lock:
+            if self._looked >= begun:
+                return
+            self._refresh()
+            self._looked = time.time()
+
     def _refresh(self) -> None:
         try:
             stat = os.stat(self._path)
@@ -69,15 +80,12 @@ class KeyRing:
         seen = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
         if seen == self._seen:
             return
-        with self._lock:
-            try:
-                with open(self._path, encoding="utf-8") as file:
-                    self._keys = dict(_parse(record) for record in json.load(file))
-            except (OSError, ValueError, KeyError, TypeError) as error:
-                logger.error(
-                    "The keys file cannot be read, the keys stay as they were: %s", type(error).__name__
-                )
-            self._seen = seen
+        try:
+            with open(self._path, encoding="utf-8") as file:
+                self._keys = dict(_parse(record) for record in json.load(file))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            logger.error("The keys file cannot be read, the keys stay as they were: %s", type(error).__name__)
+        self._seen = seen
 
 
 def _parse(record: dict[str, str | None]) -> tuple[bytes, _Key]:
