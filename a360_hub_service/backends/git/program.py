@@ -63,6 +63,7 @@ _SETTINGS = (
 _OPTIONS = [part for setting in _SETTINGS for part in ("-c", setting)]
 _SHOWN = 1_000_000
 """Bytes of what git says that are read."""
+_ROOM_FOR_WORDS = 4096
 _MEMORY = 1_000_000_000
 """Bytes of memory of git: a small pack can unfold to much."""
 _LOOK = 0.2
@@ -102,6 +103,8 @@ class Git:
         largest = self.max_bytes if remote else most
         out, err = self.work / "out", self.work / "err"
         with out.open("wb") as output, err.open("wb") as errors, self._login(remote) as (options, inherited):
+            # On a disk that is full it must still be able to say so.
+            os.posix_fallocate(errors.fileno(), 0, _ROOM_FOR_WORDS)
             process = subprocess.Popen(
                 self._command([*options, *arguments], largest),
                 stdin=subprocess.DEVNULL,
@@ -121,7 +124,7 @@ class Git:
                         self.check_limits()
         self.check_limits()
         if process.returncode:
-            said = _read(err, _SHOWN).decode("utf-8", "replace")
+            said = _read(err, _SHOWN).rstrip(b"\0").decode("utf-8", "replace")
             signal = f"\nerror: git died of signal {-process.returncode}" if process.returncode < 0 else ""
             raise GitFailed(said + signal)
         return _read(out, most)
