@@ -98,8 +98,8 @@ def test_many_rows_take_as_many_statements_as_one(
     assert together == alone
 
 
-def test_packages_tell_of_their_newest_job_in_one_statement_for_all(context: Context) -> None:
+def test_packages_tell_of_their_jobs_and_scans_in_one_statement_each(context: Context) -> None:
     add_project(context, 0)
     count, page = statements(context, packages.list_packages, Model)
     assert [item.error for item in page.items] == ["second", "second"]
-    assert count == 2
+    assert count == 3
