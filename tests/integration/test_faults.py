@@ -189,6 +189,7 @@ def big_repository(where: str) -> dict[str, str]:
     return files
 
 
+@pytest.mark.long
 def test_a_disk_that_is_full_for_a_while_delays_the_outcome(tmp_path: Path) -> None:
     """Not even the database can be written: the job waits, and tells how it ended when it can."""
     home = tmp_path / "home"

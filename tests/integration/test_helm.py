@@ -252,6 +252,7 @@ for name, text in sorted({extra!r}.items()):
 """
 
 
+@pytest.mark.long
 @pytest.mark.xdist_group("hub")
 def test_what_is_rendered_is_a_service_of_a_hub(tmp_path: Path, postgresql: Server) -> None:
     ports = {name: free_port() for name in ("public", "hub", "api", "service")}

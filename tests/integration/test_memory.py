@@ -73,6 +73,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.row("F215")
 @pytest.mark.timeout(600)
@@ -102,6 +103,7 @@ def bucket_files(service: ServiceProcess, server: S3Server) -> str:
     return f"/data-repos/{answer.json()['default_data_repo_id']}/files"
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_bucket_takes_no_more(fresh_service: ServiceProcess) -> None:
@@ -125,6 +127,7 @@ def test_two_gigabytes_of_a_real_bucket_stay_under_the_limit(fresh_service: Serv
     assert above < MOST_ABOVE_IDLE
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_reader_who_waits_costs_nothing(fresh_service: ServiceProcess, tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ print(stored.size, peak() - idle)
 """
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_two_gigabytes_up_and_down(tmp_path: Path) -> None:
     if shutil.disk_usage(tmp_path).free < 3 * SIZE:
