@@ -95,6 +95,7 @@ def test_an_image_in_the_registry_tells_scanners_what_it_is_made_of(
         builder.inspect("f" * 32, labels["a360.slug"], tmp_path)
 
 
+@pytest.mark.long
 @pytest.mark.row("F287")
 def test_two_builds_in_two_folders_give_the_same_digest(
     builder: OciBuilder,

@@ -103,6 +103,7 @@ def test_packaging_is_cancelled(where: str, tmp_path: Path) -> None:
             leaves_nothing(service)
 
 
+@pytest.mark.long
 @pytest.mark.row("F258", "F271")
 def test_publishing_is_cancelled_and_done_again(tmp_path: Path) -> None:
     # The script waits for a file before it can be loaded, and so does the endpoint before it is ready.

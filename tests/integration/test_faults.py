@@ -224,6 +224,7 @@ def is_validating(home: Path) -> bool:
     return found.returncode == 0
 
 
+@pytest.mark.long
 @pytest.mark.row("F257", "F258", "F292", "F308")
 def test_a_git_server_that_cannot_be_reached_is_named(running: ServiceProcess, tmp_path: Path) -> None:
     with silent_server() as silent:
