@@ -6,8 +6,11 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
+
+from a360_hub_service.backends import interruption
 
 # Asks the kernel to be killed when its parent dies (PR_SET_PDEATHSIG), then becomes the program.
 _TIED = """
@@ -42,6 +45,34 @@ def tied(command: Sequence[str], **limits: int) -> list[str]:
 def environment() -> dict[str, str]:
     """Return the environment for a program that need not know the service's secrets."""
     return {key: value for key, value in os.environ.items() if not key.startswith(("JUPYTERHUB_", "A360_"))}
+
+
+def finished(
+    command: Sequence[str], seconds: float, *, env: Mapping[str, str], cwd: Path | None = None
+) -> "subprocess.CompletedProcess[str]":
+    """Run a program to its end and return what it wrote; nothing that it started stays.
+
+    Raises
+    ------
+    Interrupted
+        If the work is to end early.
+    subprocess.TimeoutExpired
+        After `seconds`.
+    """
+    process = subprocess.Popen(
+        command,
+        cwd=cwd,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    )
+    with ending(process):
+        out, err = interruption.communicate(process, seconds)
+    return subprocess.CompletedProcess(command, process.returncode, out, err)
 
 
 @contextlib.contextmanager

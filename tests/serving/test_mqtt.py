@@ -209,7 +209,7 @@ def test_requests_wait_for_a_wrapper_that_is_away(broker: Mosquitto, tmp_path: P
         wrapper.stop()
         (wrapper.state / "journal.sqlite").unlink()
         wrapper.start()
-        eventually(lambda: "its journal is lost: answers may come twice" in wrapper.log)
+        eventually(lambda: "was answered is lost: answers may come twice" in wrapper.log)
         requester.ask("after")
         assert requester.answer("after")["prediction"] == 8.0
 

@@ -20,9 +20,8 @@ import uv
 from traitlets import Float, Unicode
 from traitlets.config import LoggingConfigurable
 
-from a360_hub_service.backends import interruption
 from a360_hub_service.backends.base import Log
-from a360_hub_service.backends.children import ending, environment, tied
+from a360_hub_service.backends.children import environment, finished, tied
 from a360_hub_service.backends.images.base import BuildError
 from a360_hub_service.backends.images.bytecode import compile_folder
 
@@ -133,29 +132,16 @@ class DependencyResolver(LoggingConfigurable):
 
     def _uv(self, arguments: list[str], folder: Path) -> None:
         command = [uv.find_uv_bin(), "--quiet", "--no-progress", "--color=never", *arguments]
-        process = subprocess.Popen(
-            tied(command),
-            cwd=folder,
-            env=environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
-            start_new_session=True,
-        )
         try:
-            # It may be building a package, with processes of its own.
-            with ending(process):
-                _, said = interruption.communicate(process, self.timeout)
+            done = finished(tied(command), self.timeout, env=environment(), cwd=folder)
         except subprocess.TimeoutExpired as error:
             raise BuildError(
                 f"Resolving or installing dependencies took longer than {self.timeout:.0f} seconds.",
                 hint="Check that the package index answers, then package again.",
                 field="dependencies",
             ) from error
-        if process.returncode:
-            raise _explain(said)
+        if done.returncode:
+            raise _explain(done.stderr)
 
 
 def _drop_unused(site: Path) -> None:

@@ -11,9 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from a360_hub_service.backends import interruption
 from a360_hub_service.backends.base import Log
-from a360_hub_service.backends.children import ending, tied
+from a360_hub_service.backends.children import finished, tied
 from a360_hub_service.backends.images.base import BuildError, BuildRequest
 
 RELATIVE_TOLERANCE = 1e-6
@@ -121,22 +120,10 @@ def local_runner(bundle: Path, timeout: float, memory: int) -> Runner:
         command = [*launch, *arguments, *([str(body)] if body else [])]
         with tempfile.TemporaryDirectory(prefix=".home-", dir=bundle.parent) as home:
             environment = {"PATH": os.defpath, "LANG": "C.UTF-8", "HOME": home, "TMPDIR": home}
-            process = subprocess.Popen(
-                tied(command, **limits),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                env=environment,
-                text=True,
-                errors="replace",
-                start_new_session=True,
-            )
             try:
-                with ending(process):
-                    out, err = interruption.communicate(process, timeout)
+                return finished(tied(command, **limits), timeout, env=environment)
             except subprocess.TimeoutExpired as error:
                 raise took_too_long(timeout) from error
-        return subprocess.CompletedProcess(command, process.returncode, out, err)
 
     return run
 

@@ -28,7 +28,7 @@ import yaml
 
 from a360_hub_service.backends import interruption
 from a360_hub_service.backends.base import Log
-from a360_hub_service.backends.children import ending, environment, tied
+from a360_hub_service.backends.children import environment, finished, tied
 from a360_hub_service.backends.images.resolve import made_once
 from a360_hub_service.backends.images.stock import dpkg_packages
 from a360_hub_service.backends.scanners.base import ScanError, Source
@@ -134,23 +134,14 @@ def _files(place: Path) -> list[Path]:
 
 def _write_elsewhere(place: Path, new: Path) -> None:
     """Write the index in a process of its own: the service would not answer while a large file is parsed."""
-    process = subprocess.Popen(
-        tied([sys.executable, "-P", "-m", __name__, str(place), str(new)]),
-        env=environment(),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        errors="replace",
-        start_new_session=True,
-    )
+    command = tied([sys.executable, "-P", "-m", __name__, str(place), str(new)])
     try:
-        with ending(process):
-            _, said = interruption.communicate(process, _SECONDS)
+        done = finished(command, _SECONDS, env=environment())
     except subprocess.TimeoutExpired:
         raise ValueError(f"it took longer than {_SECONDS} seconds") from None
-    if process.returncode:
-        raise ValueError(said.strip().rpartition("\n")[2] or f"the reader ended with {process.returncode}")
+    if done.returncode:
+        said = done.stderr.strip().rpartition("\n")[2]
+        raise ValueError(said or f"the reader ended with {done.returncode}")
 
 
 def _write(place: Path, new: Path) -> None:

@@ -11,9 +11,8 @@ from typing import Any, ClassVar
 from packaging.utils import canonicalize_name
 from traitlets import Float, List, Unicode
 
-from a360_hub_service.backends import interruption
 from a360_hub_service.backends.base import Health, Log
-from a360_hub_service.backends.children import ending, environment, tied
+from a360_hub_service.backends.children import environment, finished, tied
 from a360_hub_service.backends.images.inventory import FOREIGN_SYSTEMS, Inventory, Subject
 from a360_hub_service.backends.scanners import severity
 from a360_hub_service.backends.scanners.base import Finding, Report, ScanError, Scanner, Source
@@ -89,31 +88,20 @@ class TrivyScanner(Scanner):
             raise ScanError(
                 f"There is no program {self.program}.", hint="The operator has to install Trivy there."
             )
-        process = subprocess.Popen(
-            tied([program, *arguments]),
-            env=environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
-            start_new_session=True,
-        )
         try:
-            with ending(process):
-                said, complaint = interruption.communicate(process, self.timeout)
+            done = finished(tied([program, *arguments]), self.timeout, env=environment())
         except subprocess.TimeoutExpired as error:
             raise ScanError(
                 f"Trivy took longer than {self.timeout:.0f} seconds.",
                 hint="Package again; the operator can raise TrivyScanner.timeout.",
             ) from error
-        if process.returncode:
-            shown = complaint.strip()[-600:] or "It said nothing."
+        if done.returncode:
+            shown = done.stderr.strip()[-600:] or "It said nothing."
             raise ScanError(
-                f"Trivy ended with code {process.returncode}: {shown}",
+                f"Trivy ended with code {done.returncode}: {shown}",
                 hint="Package again; if that does not help, tell the operator.",
             )
-        return said
+        return done.stdout
 
 
 def _document(out: Path) -> Mapping[str, Any]:

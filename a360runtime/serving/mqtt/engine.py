@@ -163,7 +163,7 @@ class Engine:
             self._begin_session()
         elif self._journal.fact(_SESSION) != self._session:
             self._counts["lost_journals"] += 1
-            logger.warning("The broker knows this session, but its journal is lost: answers may come twice.")
+            logger.warning("The journal of what was answered is lost: answers may come twice.")
         self._journal.remember(_SESSION, self._session)
         for mid, answer in self._answers.items():
             if answer.state == STORED and self._qos == 2:

@@ -12,6 +12,21 @@ from a360_hub_service.backends.targets.kubernetes.logins import SERVICE_ACCOUNT
 
 _LABEL = re.compile(r"[a-z]([a-z0-9-]{0,30}[a-z0-9])?")
 
+RIGHTS = (
+    ("create", "", "namespaces"),
+    ("delete", "", "namespaces"),
+    ("patch", "apps", "deployments"),
+    ("patch", "", "services"),
+    ("list", "", "secrets"),
+    ("patch", "", "secrets"),
+    ("patch", "", "pods"),
+    ("get", "", "pods/log"),
+    ("patch", "autoscaling", "horizontalpodautoscalers"),
+    ("patch", "policy", "poddisruptionbudgets"),
+    ("patch", "networking.k8s.io", "networkpolicies"),
+)
+"""What the platform's user must be allowed in a cluster: those that are easily forgotten."""
+
 
 class KubernetesSettings(Target):
     """The settings of the target, and of each deployment target beside its own."""

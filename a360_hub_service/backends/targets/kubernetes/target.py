@@ -18,7 +18,7 @@ from a360_hub_service.backends.targets.kubernetes.cluster import Cluster, one_at
 from a360_hub_service.backends.targets.kubernetes.exposure import Exposure
 from a360_hub_service.backends.targets.kubernetes.manifests import Manifest, Place, Workload
 from a360_hub_service.backends.targets.kubernetes.objects import Objects
-from a360_hub_service.backends.targets.kubernetes.settings import KubernetesSettings
+from a360_hub_service.backends.targets.kubernetes.settings import RIGHTS, KubernetesSettings
 from a360_hub_service.backends.targets.kubernetes.troubles import replica_of
 from a360_hub_service.backends.targets.types import (
     EndpointSpec,
@@ -26,21 +26,6 @@ from a360_hub_service.backends.targets.types import (
     KeyRecord,
     TargetError,
 )
-
-RIGHTS = (
-    ("create", "", "namespaces"),
-    ("delete", "", "namespaces"),
-    ("patch", "apps", "deployments"),
-    ("patch", "", "services"),
-    ("list", "", "secrets"),
-    ("patch", "", "secrets"),
-    ("patch", "", "pods"),
-    ("get", "", "pods/log"),
-    ("patch", "autoscaling", "horizontalpodautoscalers"),
-    ("patch", "policy", "poddisruptionbudgets"),
-    ("patch", "networking.k8s.io", "networkpolicies"),
-)
-"""What the platform's user must be allowed in a cluster: those that are easily forgotten."""
 
 
 class KubernetesTarget(KubernetesSettings):
